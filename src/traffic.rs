@@ -1,6 +1,7 @@
 //! What a session and an upstream connection say to each other, so that neither knows the other.
 //!
-//! Owns: [`Outgoing`], [`Ticket`], [`PoolKey`], [`Skips`], [`Loss`] and what a client may make of one. Never knows: sessions, connections.
+//! Owns: [`Outgoing`], [`Ticket`], [`PoolKey`], [`Skips`], [`Loss`] and what a client may make of one.
+//! Never knows: sessions, connections.
 
 use std::time::Instant;
 

@@ -1,7 +1,8 @@
 //! Basic types without knowledge of Redis, usable everywhere.
 //!
 //! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, kinds of rule,
-//! live values, backoff, late wakes, entropy, small files, programs, work that may block. Never knows: any module above.
+//! live values, backoff, late wakes, entropy, small files, programs, work that may block. Never knows: any
+//! module above.
 
 pub(crate) mod aside;
 pub(crate) mod backoff;

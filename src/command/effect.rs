@@ -126,8 +126,8 @@ fn milliseconds(value: &[u8]) -> Blocking {
     }
 }
 
-/// Redis timeout.c, `getTimeoutFromObjectOrReply` with `UNIT_SECONDS`: a decimal number, rounded up to milliseconds. Some servers also
-/// read hexadecimal ones (`strtold`).
+/// Redis timeout.c, `getTimeoutFromObjectOrReply` with `UNIT_SECONDS`: a decimal number, rounded up to
+/// milliseconds. Some servers also read hexadecimal ones (`strtold`).
 fn seconds(value: &[u8]) -> Blocking {
     let Ok(text) = str::from_utf8(value) else { return Blocking::No };
     let Ok(seconds) = text.parse::<f64>() else {

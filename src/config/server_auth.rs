@@ -1,6 +1,7 @@
 //! Settings of the login at the server: user, and where the password is from.
 //!
-//! Owns: [`ServerAuth`], [`PasswordCommand`], [`CertificateLogin`], how they are read. Never knows: passwords, connections.
+//! Owns: [`ServerAuth`], [`PasswordCommand`], [`CertificateLogin`], how they are read. Never knows:
+//! passwords, connections.
 
 use std::path::PathBuf;
 use std::time::Duration;

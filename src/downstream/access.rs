@@ -48,8 +48,8 @@ pub(super) fn notice(conversation: &mut Conversation, links: &mut Links) {
     }
 }
 
-/// The connection is to end: now, if the client was killed, or once no reply is outstanding. What was asked once and goes
-/// on ends now as well.
+/// The connection is to end: now, if the client was killed, or once no reply is outstanding. What was asked
+/// once and goes on ends now as well.
 pub(super) fn end(conversation: &mut Conversation, entry: &ClientEntry) {
     if entry.is_killed() {
         return conversation.end_now(ClientDisconnect::Killed);

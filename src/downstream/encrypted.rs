@@ -14,8 +14,8 @@ use tokio_rustls::server::TlsStream;
 use crate::base::limits;
 use crate::upstream::{Buffers, ReadAhead};
 
-/// Counts against the memory budget as long as it lives. Dropped, it sends close_notify, so that the client can distinguish
-/// an end from a cut.
+/// Counts against the memory budget as long as it lives. Dropped, it sends close_notify, so that the client
+/// can distinguish an end from a cut.
 #[derive(Debug)]
 pub(super) struct Encrypted {
     stream: Box<TlsStream<ReadAhead<TcpStream>>>,

@@ -277,7 +277,8 @@ impl Worker {
         self.wake_all();
     }
 
-    /// Ends connections whose certificate has expired, at the next boundary between replies or after [`limits::CERTIFICATE_GRACE`].
+    /// Ends connections whose certificate has expired, at the next boundary between replies or after
+    /// [`limits::CERTIFICATE_GRACE`].
     pub(crate) fn end_expired(&self) {
         let count = self.certificates.borrow_mut().note_time(clock::wall());
         if count > 0 {

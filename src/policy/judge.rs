@@ -295,8 +295,8 @@ impl Evaluation<'_, '_> {
 }
 
 /// Of several selectors' refusals the server reports one: that of a channel before that of a key
-/// before that of the command before that of a database (acl.c, `ACLCheckAllUserCommandPerm`). Its commands check the rest
-/// themselves, later.
+/// before that of the command before that of a database (acl.c, `ACLCheckAllUserCommandPerm`). Its commands
+/// check the rest themselves, later.
 fn weight(refusal: &Refusal) -> u8 {
     match refusal.cause {
         Cause::UnknownCommand | Cause::UnknownSubcommand | Cause::Arity | Cause::Database => 0,

@@ -1,7 +1,7 @@
 //! Limits that are shared: a dropped slot is free again, and a waiting request is woken.
 //!
-//! Owns: [`Limiter`], [`Slot`], [`Waiter`], [`Admission`], [`HeldSlot`]. Never knows: commands, clocks, how much of a limit is
-//! used, what becomes of requests that may not pass.
+//! Owns: [`Limiter`], [`Slot`], [`Waiter`], [`Admission`], [`HeldSlot`]. Never knows: commands, clocks, how
+//! much of a limit is used, what becomes of requests that may not pass.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -4,8 +4,8 @@
 //! its own limiters is kept when it ends, and the next connection of the same peer takes it over. As many
 //! connections at once still have as many limiters.
 //!
-//! Owns: [`Limiters`], [`LimiterRegistry`], which peers are one. Never knows: commands, what becomes of requests that may
-//! not pass.
+//! Owns: [`Limiters`], [`LimiterRegistry`], which peers are one. Never knows: commands, what becomes of
+//! requests that may not pass.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

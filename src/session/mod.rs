@@ -4,10 +4,11 @@
 //! clocks; time and the outcome of every wait are arguments.
 //!
 //! `interface` is what the shell calls. `request` checks everything that is to be checked and sends each kind of
-//! command to its file: `forward`, `hello`, `local`, `multi`, `pubsub`, `script`, `key_scan`, `track`; `dedicated` those of a
-//! client with a connection of its own. `reply` takes what the server answers. `state` is what they share: the
-//! parts of a session, each a type with a file of its own (`user`, `dialect`, `watch`, `listening`, `replies`,
-//! `retries`, `admission`, `outage`, …), and its way to a connection. `queue` keeps replies in order.
+//! command to its file: `forward`, `hello`, `local`, `multi`, `pubsub`, `script`, `key_scan`, `track`;
+//! `dedicated` those of a client with a connection of its own. `reply` takes what the server answers.
+//! `state` is what they share: the parts of a session, each a type with a file of its own (`user`,
+//! `dialect`, `watch`, `listening`, `replies`, `retries`, `admission`, `outage`, …), and its way to a
+//! connection. `queue` keeps replies in order.
 
 mod access;
 mod admission;

@@ -5,8 +5,8 @@
 //! executed: while it is unknown whether the server has the script, the session's further requests are
 //! held; and a script that was believed to be there is sent again only when nothing came behind it.
 //!
-//! Owns: [`Scripts`], [`NoscriptRetry`]. Never knows: which scripts may run, connections, the threads that share what is
-//! known.
+//! Owns: [`Scripts`], [`NoscriptRetry`]. Never knows: which scripts may run, connections, the threads that
+//! share what is known.
 
 use std::collections::HashMap;
 use std::rc::Rc;

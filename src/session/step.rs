@@ -25,8 +25,9 @@ pub enum Step {
     Send { route: Route, ticket: Ticket, retry: bool },
     /// Send what [`RequestScratch::take_wire`](super::RequestScratch::take_wire) gives.
     SendWire { route: Route, ticket: Ticket, wire: WireLayout },
-    /// Send what [`RequestScratch::take_wire`](super::RequestScratch::take_wire) gives, requests of the session's own, and present the same
-    /// request again when a reply has arrived. `retry`: it may be executed twice without harm.
+    /// Send what [`RequestScratch::take_wire`](super::RequestScratch::take_wire) gives, requests of the
+    /// session's own, and present the same request again when a reply has arrived. `retry`: it may be
+    /// executed twice without harm.
     Ask { route: Route, ticket: Ticket, skips: Skips, retry: bool },
     /// Nothing has changed: present the same request again when a reply has arrived.
     Wait,
@@ -35,7 +36,8 @@ pub enum Step {
     Pause(Instant),
     /// Nothing has changed: get a pinned connection, then present the same request again.
     Acquire(Cause),
-    /// Make sure that a shared connection for this key works, then call [`Session::handle_opened`](super::Session::handle_opened).
+    /// Make sure that a shared connection for this key works, then call
+    /// [`Session::handle_opened`](super::Session::handle_opened).
     Open(PoolKey),
     /// The request is only a head and cannot be judged yet: collect the rest, present it whole.
     Collect,
@@ -74,6 +76,7 @@ pub struct WireLayout {
     pub split: usize,
     /// How much behind a head belongs to the request: it goes behind its last byte.
     pub rest: u32,
-    /// Requests in what follows the whole request. Their replies belong to the next ticket, all but the last as those of requests sent ahead.
+    /// Requests in what follows the whole request. Their replies belong to the next ticket, all but the
+    /// last as those of requests sent ahead.
     pub companions: u32,
 }

@@ -251,7 +251,8 @@ metrics! {
     writer upstream_batch_commands: Histogram<Batch>,
     /// Errors of the server by their code.
     writer upstream_errors_total: By<ErrorCode, Lazy<Counter>>,
-    /// Commands sent again after a loss; "exhausted": lost again as often as upstream.retry permits; "budget": lost because too many were sent again lately.
+    /// Commands sent again after a loss; "exhausted": lost again as often as upstream.retry permits;
+    /// "budget": lost because too many were sent again lately.
     writer upstream_retries_total: By<RetryResult, Counter>,
     /// Times that the server failed the test for `scripts.mode = "guarded"`, so that scripts are refused.
     writer script_guard_failures_total: By<ScriptGuardFailure, Counter>,

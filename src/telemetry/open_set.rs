@@ -83,7 +83,8 @@ impl<L: Label> fmt::Debug for StateSet<L> {
 pub struct Policies(Mutex<Vec<(String, &'static str)>>);
 
 impl Policies {
-    /// Replaces what is shown: the section of each policy in the configuration, and its mode; of many only the first 16.
+    /// Replaces what is shown: the section of each policy in the configuration, and its mode; of many only
+    /// the first 16.
     pub fn set(&self, mut policies: Vec<(String, &'static str)>) {
         policies.truncate(limits::SHOWN_POLICIES_MAX);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = policies;

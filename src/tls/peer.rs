@@ -72,8 +72,8 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<San> {
     names
 }
 
-/// Whether a SPIFFE ID is one (SPIFFE-ID, section 2): with `..` or `%2F` in it, a program that resolves it as a URI sees
-/// another path than one that compares it. Other URIs have rules of their own.
+/// Whether a SPIFFE ID is one (SPIFFE-ID, section 2): with `..` or `%2F` in it, a program that resolves it
+/// as a URI sees another path than one that compares it. Other URIs have rules of their own.
 fn is_sound(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return true };
     if !scheme.eq_ignore_ascii_case("spiffe") {

@@ -1,11 +1,13 @@
-//! The users and listeners to which pinned connections are lent, and how many one user and one listener may have, so that others find some.
+//! The users and listeners to which pinned connections are lent, and how many one user and one listener may
+//! have, so that others find some.
 //!
 //! Owns: [`Holder`], [`Holders`]. Never knows: what connections are used for, waiting sessions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The user and listener to which a pinned connection is lent. One client never has more than one, and one that frees the server.
+/// The user and listener to which a pinned connection is lent. One client never has more than one, and one
+/// that frees the server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder {
     /// `None` where the listener needs no login: its clients count as one user then.

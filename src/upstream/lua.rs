@@ -19,8 +19,8 @@ use crate::policy::guard::{Globals, GuardFailure, canary, question, seal};
 use crate::resp::{Value, encode};
 use crate::traffic::{Server, own};
 
-/// Examines the server whenever scripts are to be guarded and the server may be another one, and again from time to time
-/// where they are refused: the server may have been busy, or its user may run scripts by now.
+/// Examines the server whenever scripts are to be guarded and the server may be another one, and again from
+/// time to time where they are refused: the server may have been busy, or its user may run scripts by now.
 pub(super) async fn keep(env: Rc<UpstreamContext>) {
     let mut inquiry = Inquiry::default();
     loop {

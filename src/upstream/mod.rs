@@ -1,6 +1,7 @@
 //! Connections to the server: dialed, shared, lent, replaced.
 //!
-//! Owns: [`Upstream`], through which all of them are reached. Never knows: sessions, which commands pass, the meaning of a request.
+//! Owns: [`Upstream`], through which all of them are reached. Never knows: sessions, which commands pass,
+//! the meaning of a request.
 
 mod addresses;
 mod breaker;

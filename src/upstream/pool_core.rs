@@ -17,7 +17,8 @@ use crate::traffic::PoolKey;
 /// What a session does that wants a connection.
 #[derive(Debug)]
 pub enum Turn<C> {
-    /// All that its use, its user or its listener may have are taken: it waits until it is [woken](PoolCore::poll_granted).
+    /// All that its use, its user or its listener may have are taken: it waits until it is
+    /// [woken](PoolCore::poll_granted).
     Wait,
     /// The session has this connection.
     Lend(C),

@@ -121,7 +121,8 @@ pub(crate) const CHARGE_STEP_BYTES: usize = 16 * 1024;
 pub(crate) const RESERVE_STEP_BYTES: usize = 64 * 1024;
 /// Connections beyond `max_connections` that only release blocked clients.
 pub(crate) const RELEASE_CONNECTIONS_MAX: usize = 2;
-/// Size of the pool from which on each use has connections reserved, and from which on users and listeners cannot take all.
+/// Size of the pool from which on each use has connections reserved, and from which on users and listeners
+/// cannot take all.
 pub(crate) const RESERVED_CONNECTIONS_MIN: usize = 8;
 /// Silence after a TLS hello from which on the server is asked in plaintext.
 pub(crate) const SNIFF_SILENCE: Duration = Duration::from_secs(1);

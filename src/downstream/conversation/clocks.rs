@@ -10,7 +10,7 @@
 //! | leaves replies unread that hold up more than itself | `limits.output_soft_time` |
 //! | waits for a reply on its pinned connection | `upstream.pool.command_timeout` |
 //! | waits for a reply on a shared connection | the same, kept by that connection |
-//! | receives nothing while it is subscribed | `upstream.pool.health_check_interval`, and the server's answer to a PING |
+//! | receives nothing while it is subscribed | `upstream.pool.health_check_interval`, then the reply to a PING |
 //! | sends a large request | `upstream.pool.command_timeout` |
 //! | waits for a pinned connection | `upstream.pool.acquire_timeout` |
 //! | waits for its turn under a limit | `policy.limit.max_delay` |

@@ -1,6 +1,7 @@
 //! What a conversation needs of its driver: a task with sockets, or a simulation.
 //!
-//! Owns: [`Host`], [`PendingStep`], and the values that cross it. Never knows: when it is asked, sockets, tasks, wakers.
+//! Owns: [`Host`], [`PendingStep`], and the values that cross it. Never knows: when it is asked, sockets,
+//! tasks, wakers.
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,8 @@ pub trait Host {
         judge: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R;
 
-    /// What [`Step::SendWire`](crate::session::Step::SendWire) and [`Step::Ask`](crate::session::Step::Ask) send, and the way back for its buffer.
+    /// What [`Step::SendWire`](crate::session::Step::SendWire) and [`Step::Ask`](crate::session::Step::Ask)
+    /// send, and the way back for its buffer.
     fn take_wire(&mut self) -> BytesMut;
     fn reuse(&mut self, wire: BytesMut);
 

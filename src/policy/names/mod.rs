@@ -3,8 +3,9 @@
 //!
 //! Owns: [`Namespace`]: the request's side. Never knows: roles, sessions.
 //!
-//! `prefix` knows where the prefix is in a channel, `shape` what is taken off a reply; `hidden` what is left out of a list; `strip` takes
-//! it off replies, `push` off messages, `error_text` off errors; `key_scan` is `DBSIZE` and `FLUSHDB` over one application's keys.
+//! `prefix` knows where the prefix is in a channel, `shape` what is taken off a reply; `hidden` what is
+//! left out of a list; `strip` takes it off replies, `push` off messages, `error_text` off errors;
+//! `key_scan` is `DBSIZE` and `FLUSHDB` over one application's keys.
 
 mod error_text;
 mod hidden;

@@ -1,7 +1,8 @@
 //! A connection that serves, as others see it, what is noted of its replies, and what its end means for
 //! requests in line.
 //!
-//! Owns: [`Serving`], [`remark`], how losses are reported. Never knows: how a connection is read and written, why it ends.
+//! Owns: [`Serving`], [`remark`], how losses are reported. Never knows: how a connection is read and
+//! written, why it ends.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -1,6 +1,7 @@
 //! What a pipeline hands out.
 //!
-//! Owns: [`Delivery`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery shows besides. Never knows: the line, sockets.
+//! Owns: [`Delivery`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery shows besides.
+//! Never knows: the line, sockets.
 
 use std::time::Instant;
 
