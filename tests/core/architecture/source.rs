@@ -5,15 +5,19 @@
 use std::fs;
 use std::path::Path;
 
-/// All files below `place` whose name ends with `kind`; of the root itself only the top.
+/// Folders that hold what programs have made, as `.gitignore` has them.
+const GENERATED: &[&str] = &["node_modules", "target"];
+
+/// All files below `place` whose name ends with `kind`, but generated ones; of the root itself only the top.
 pub fn read(root: &Path, place: &str, kind: &str) -> Vec<Source> {
     let mut sources = Vec::new();
     let Ok(entries) = fs::read_dir(root.join(place)) else { return sources };
     for entry in entries.map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
+        let generated = GENERATED.contains(&name.as_str());
         let path = if place.is_empty() { name } else { format!("{place}/{name}") };
         if entry.file_type().unwrap().is_dir() {
-            if !place.is_empty() {
+            if !place.is_empty() && !generated {
                 sources.extend(read(root, &path, kind));
             }
         } else if path.ends_with(kind) {
