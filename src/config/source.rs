@@ -56,12 +56,32 @@ pub(super) fn is_variable(name: &str) -> bool {
 /// Why a secret could not be read.
 #[derive(Debug)]
 pub enum SourceError {
-    Read { path: PathBuf, source: io::Error },
-    NotAFile { path: PathBuf },
-    TooLarge { path: PathBuf, max: u64 },
-    TooSlow { path: PathBuf, after: Duration },
-    Unset { variable: String },
-    Empty { place: String },
+    Read {
+        path: PathBuf,
+        source: io::Error,
+    },
+    NotAFile {
+        path: PathBuf,
+    },
+    TooLarge {
+        path: PathBuf,
+        max: u64,
+    },
+    TooSlow {
+        path: PathBuf,
+        after: Duration,
+    },
+    Unset {
+        variable: String,
+    },
+    Empty {
+        place: String,
+    },
+    /// What is there can only be a password by mistake.
+    NoPassword {
+        place: String,
+        fault: &'static str,
+    },
 }
 
 impl std::fmt::Display for SourceError {
@@ -85,6 +105,7 @@ impl std::fmt::Display for SourceError {
                 write!(f, "{} is not set", shown_variable(variable))
             }
             Self::Empty { place } => write!(f, "{place} holds no secret"),
+            Self::NoPassword { place, fault } => write!(f, "{place} {fault}"),
         }
     }
 }
@@ -133,7 +154,7 @@ impl SecretSource {
     ///
     /// # Errors
     ///
-    /// When there is nothing to read or nothing in it.
+    /// When there is nothing to read, nothing in it, or text of another form than that of a password.
     pub fn read(&self) -> Result<Secret, SourceError> {
         let (mut bytes, place) = match self {
             Self::File(path) => {
@@ -146,14 +167,61 @@ impl SecretSource {
                 (bytes, format!("environment variable {variable}"))
             }
         };
+        if let Some(fault) = encoding_fault(&bytes) {
+            wipe(bytes);
+            return Err(SourceError::NoPassword { place, fault });
+        }
         if bytes.ends_with(b"\n") {
             bytes.pop();
             if bytes.ends_with(b"\r") {
                 bytes.pop();
             }
         }
-        if bytes.is_empty() { Err(SourceError::Empty { place }) } else { Ok(Secret::new(bytes)) }
+        if bytes.is_empty() {
+            return Err(SourceError::Empty { place });
+        }
+        match text_fault(&bytes) {
+            None => Ok(Secret::new(bytes)),
+            Some(fault) => {
+                wipe(bytes);
+                Err(SourceError::NoPassword { place, fault })
+            }
+        }
     }
+}
+
+/// A secret that is not used.
+fn wipe(bytes: Vec<u8>) {
+    drop(Secret::new(bytes));
+}
+
+/// Text in another encoding than UTF-8, or with the mark of an editor, which the server would take for a part of the
+/// password.
+fn encoding_fault(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        return Some("begins with a byte order mark; write it as UTF-8 without one");
+    }
+    let marked = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    let alternate = |first| bytes.iter().skip(first).step_by(2).all(|byte| *byte == 0);
+    let padded = bytes.len() > 2 && (alternate(0) || alternate(1));
+    let utf16 = bytes.len().is_multiple_of(2) && (marked || padded);
+    utf16.then_some("is UTF-16; write it as UTF-8")
+}
+
+/// Text, without the line break that ends it, that holds more or less than a password. Bytes that are no text may be
+/// one.
+fn text_fault(bytes: &[u8]) -> Option<&'static str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    if text.trim().is_empty() {
+        return Some("holds blank space alone; write the password into it");
+    }
+    if text.contains('\0') {
+        return Some("holds a NUL byte; write the password alone, as text");
+    }
+    let lines = text.contains('\n');
+    lines.then_some(
+        "holds more than one line; write the password alone, and one line break behind it at most",
+    )
 }
 
 /// Why a file was not read within its bounds.
@@ -185,5 +253,60 @@ pub fn io_cause(error: &io::Error) -> &'static str {
         E::StaleNetworkFileHandle => "its network file system is gone",
         E::InvalidFilename => "its name is too long",
         _ => "input/output error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may crash")]
+    use super::*;
+
+    /// Each fault is named with its file, and no byte of the content is.
+    #[test]
+    fn file_that_is_no_password_is_named_with_what_is_wrong() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            SecretSource::File(path.clone()).read()
+        };
+        let utf16 = |mark: u16, swap: bool| -> Vec<u8> {
+            let units =
+                std::iter::once(mark).chain("s3cret\n".encode_utf16()).skip(usize::from(mark == 0));
+            units
+                .flat_map(|unit| if swap { unit.to_be_bytes() } else { unit.to_le_bytes() })
+                .collect()
+        };
+        for (bytes, part) in [
+            (b"".to_vec(), "holds no secret"),
+            (b"\n".to_vec(), "holds no secret"),
+            (b"\r\n".to_vec(), "holds no secret"),
+            (b"\n\n".to_vec(), "blank space alone"),
+            (b" \t ".to_vec(), "blank space alone"),
+            (b"\xef\xbb\xbfs3cret\r\n".to_vec(), "byte order mark"),
+            (b"\xef\xbb\xbf".to_vec(), "byte order mark"),
+            (utf16(0xfeff, false), "UTF-16"),
+            (utf16(0xfeff, true), "UTF-16"),
+            (utf16(0, false), "UTF-16"),
+            (utf16(0, true), "UTF-16"),
+            (b"s3cret\0".to_vec(), "NUL"),
+            (vec![0; 9], "NUL"),
+            (b"s3cret\n\n".to_vec(), "more than one line"),
+            (b"# for app1\ns3cret\n".to_vec(), "more than one line"),
+        ] {
+            let error = read(&bytes).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("/password "), "{bytes:?}: {error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        // Blank space around it, and bytes that are no text, may be meant.
+        for (bytes, password) in [
+            (&b"s3cret\r\n"[..], &b"s3cret"[..]),
+            (b" s3cret \n", b" s3cret "),
+            (b"\xff\x00\x01\n\x02", b"\xff\x00\x01\n\x02"),
+            (b"\xff\xfe\x01", b"\xff\xfe\x01"),
+            ("pässwörd".as_bytes(), "pässwörd".as_bytes()),
+        ] {
+            assert!(read(bytes).unwrap().matches(password), "{bytes:?}");
+        }
     }
 }

@@ -22,7 +22,7 @@ The log carries the same codes. This page is made from the tables of the program
 | identity | certificate, key and CA: readable, fitting each other, valid, for how long | `TLS-E0…`, `TLS-W001`, `TLS-W003` |
 | resolve, connect | the name, the TCP connection | `UPS-E101` to `UPS-E107` |
 | tls | the handshake, and the first answer after it | `TLS-E1…`, `UPS-E108` |
-| login | HELLO, AUTH, SELECT | `UPS-E109` to `UPS-E124` |
+| login | HELLO, AUTH, SELECT | `UPS-E109` to `UPS-E130` |
 | certificate | what the server shows, whether or not it is accepted | `TLS-W002` |
 | ping, clock, role | round trip, TIME of the server, replica or not | `UPS-E110`, `UPS-E124`, `UPS-W001`, `UPS-W002` |
 | rules | the rights of the server's user, compared with the policies | `UPS-W003` to `UPS-W005` |

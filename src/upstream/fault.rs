@@ -36,11 +36,13 @@ pub(crate) enum Fault {
     OtherUser,
     DefaultUser,
     Busy,
+    Unready,
+    LoginUnclear,
 }
 
 impl Fault {
     /// All of them, in the order of their codes.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::NameUnknown,
         Self::Refused,
         Self::Unreachable,
@@ -69,6 +71,8 @@ impl Fault {
         Self::OtherUser,
         Self::DefaultUser,
         Self::Busy,
+        Self::Unready,
+        Self::LoginUnclear,
     ];
 
     /// The stable name under which a fault is documented and logged.
@@ -157,6 +161,10 @@ impl Fault {
                 "give the server a user with the name in the certificate (tls-auth-clients-user CN), or set allow_default = true under [upstream.auth]"),
             Self::Busy => ("UPS-E128", U::Loading, "the server executes a script that takes long (BUSY)",
                 "wait, or end the script: SCRIPT KILL, FUNCTION KILL"),
+            Self::Unready => ("UPS-E129", U::Loading, "the server accepts no login in its present state (CLUSTERDOWN, TRYAGAIN, OOM, MISCONF, NOREPLICAS)",
+                "wait; the server's log and its CLUSTER INFO, INFO memory, INFO persistence or INFO replication show the cause"),
+            Self::LoginUnclear => ("UPS-E130", U::Protocol, "the server answers the login with an error that respgate does not know",
+                "look the error up in the documentation of the server, or of the proxy or service in front of it, and in its log"),
         }
     }
 }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::credentials::Login;
 use super::failure::DialError;
 use super::fault::Fault;
+use crate::base::secret::Secret;
 use crate::resp::{Protocol, Value, encode};
 use crate::traffic::{Facts, PoolKey, own};
 
@@ -153,6 +154,17 @@ impl LoginScript {
     ///
     /// When the connection cannot be used; it must be closed.
     pub(crate) fn handle_reply(&mut self, reply: &Value) -> Result<Progress, DialError> {
+        self.judge(reply).map_err(|error| {
+            debug_assert!(!error.fix.is_empty(), "a refusal has a remedy");
+            let refused = error.code == Fault::WrongPassword.code();
+            let blank = self.login.password.as_ref().is_some_and(has_blank_ends);
+            if refused && blank { error.advise(BLANK_ENDS) } else { error }
+        })
+    }
+
+    fn judge(&mut self, reply: &Value) -> Result<Progress, DialError> {
+        debug_assert!(self.void <= self.expected.len(), "more do not count than come");
+        debug_assert!(self.expected.len() <= 10, "a login has two rounds of five commands");
         let Some(step) = self.expected.pop_front() else {
             return Err(nonsense("the server answers more than it was asked"));
         };
@@ -284,6 +296,18 @@ impl LoginScript {
     }
 }
 
+/// What to do about a refused password that may have been written by mistake.
+const BLANK_ENDS: &str = "the password that respgate sends begins or ends with a space, a tab or a line break: remove that \
+     where the password is written; then compare [upstream.auth] with the server's ACL";
+
+/// Whether blank space is part of a password, at an end of it.
+fn has_blank_ends(password: &Secret) -> bool {
+    let bytes = password.expose();
+    let blank = [bytes.first(), bytes.last()].into_iter().flatten().any(u8::is_ascii_whitespace);
+    debug_assert!(!blank || !bytes.is_empty(), "what is empty has no ends");
+    blank
+}
+
 /// What the server reports of a module, in its order (`addReplyLoadedModules`, module.c).
 const MODULE_KEYS: [&str; 4] = ["name", "ver", "path", "args"];
 
@@ -364,6 +388,7 @@ fn judge_select(error: Option<&[u8]>) -> Result<(), DialError> {
     match code(line) {
         "NOAUTH" | "LOADING" | "MASTERDOWN" => return Err(login_refused(line)),
         "BUSY" => return Err(busy(line)),
+        word if is_unready(word) => return Err(login_refused(line)),
         _ => {}
     }
     let text = format!("the server refuses the database: {}", String::from_utf8_lossy(line));
@@ -397,8 +422,22 @@ fn login_refused(line: &[u8]) -> DialError {
         "DENIED" => Fault::ProtectedMode,
         "ERR" if is_full(line) => Fault::Full,
         "ERR" => Fault::LoginRejected,
-        other => return nonsense(format!("the server answers {other} to the login")),
+        word if is_unready(word) => {
+            let cause = format!("the server accepts no login in its present state ({word})");
+            return DialError::new(Fault::Unready, cause);
+        }
+        other => {
+            let cause = format!("the server answers {other} to the login");
+            return DialError::new(Fault::LoginUnclear, cause);
+        }
     })
+}
+
+/// Whether an error is about the state of the server or of its cluster, which passes, and not about the command or
+/// the login. Redis itself answers none of these to HELLO or AUTH; servers like it and proxies do.
+fn is_unready(word: &str) -> bool {
+    debug_assert!(!word.is_empty() && word.len() <= 16, "a code is a short word");
+    matches!(word, "CLUSTERDOWN" | "TRYAGAIN" | "OOM" | "MISCONF" | "NOREPLICAS")
 }
 
 fn is_full(line: &[u8]) -> bool {
@@ -413,7 +452,11 @@ fn nonsense(text: impl Into<Box<str>>) -> DialError {
 fn code(line: &[u8]) -> &str {
     let word = line.split(|&b| b == b' ').next().unwrap_or_default();
     match std::str::from_utf8(word) {
-        Ok(word) if word.len() <= 16 && word.bytes().all(|b| b.is_ascii_uppercase()) => word,
+        Ok(word)
+            if matches!(word.len(), 1..=16) && word.bytes().all(|b| b.is_ascii_uppercase()) =>
+        {
+            word
+        }
         _ => "an error",
     }
 }

@@ -3,7 +3,6 @@
 //! Owns: its tests. Never knows: sockets.
 
 use super::*;
-use crate::base::secret::Secret;
 use crate::traffic::Unavailable;
 
 const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 7 };
@@ -160,4 +159,66 @@ fn certificate_names_the_user_and_nothing_is_sent_for_it() {
     let refused = b"-NOAUTH HELLO must be called with the client already authenticated\r\n";
     let error = feed(&mut script, &[&refused[..]]).unwrap_err();
     assert_eq!(error.code, "UPS-E125");
+}
+
+/// What each error means as the answer to HELLO, to AUTH after a HELLO that is unknown, to the question for the user,
+/// and to SELECT: a state of the server that passes, a login that an operator has to repair, or a missing database.
+#[test]
+fn error_at_the_login_is_a_state_that_passes_or_a_fault_of_the_login() {
+    use Unavailable as U;
+    const UNKNOWN: &[u8] = b"-ERR unknown command 'HELLO'\r\n";
+    for (word, code, what, selected) in [
+        ("LOADING", "UPS-E115", U::Loading, "UPS-E115"),
+        ("MASTERDOWN", "UPS-E116", U::Loading, "UPS-E116"),
+        ("BUSY", "UPS-E128", U::Loading, "UPS-E128"),
+        ("CLUSTERDOWN", "UPS-E129", U::Loading, "UPS-E129"),
+        ("TRYAGAIN", "UPS-E129", U::Loading, "UPS-E129"),
+        ("OOM", "UPS-E129", U::Loading, "UPS-E129"),
+        ("MISCONF", "UPS-E129", U::Loading, "UPS-E129"),
+        ("NOREPLICAS", "UPS-E129", U::Loading, "UPS-E129"),
+        ("WRONGPASS", "UPS-E111", U::Auth, "UPS-E122"),
+        ("IDONTKNOW", "UPS-E130", U::Protocol, "UPS-E122"),
+        ("no upstream host, apple", "UPS-E130", U::Protocol, "UPS-E122"),
+        ("", "UPS-E130", U::Protocol, "UPS-E122"),
+    ] {
+        let line = format!("-{word} apple may be quoted\r\n");
+        let line = line.as_bytes();
+        let login = |answers: &[&[u8]]| {
+            let mut login = login_script(None, Some("apple"));
+            drop(login.begin());
+            feed(&mut login, answers).unwrap_err()
+        };
+        let old: [&[u8]; 5] = [UNKNOWN, OK, OK, OK, line];
+        for error in [login(&[line]), login(&old)] {
+            assert_eq!((error.code, error.what), (code, what), "{word}: {error}");
+            assert!(!error.text.contains("apple") && error.server_line.is_none(), "{error}");
+            let named = error.text.contains(word) || word.contains("no ");
+            assert!(named, "{word} is named in {error}");
+        }
+        let error = login(&[HELLO, OK, line]);
+        assert_eq!(error.code, selected, "{word}: {error}");
+    }
+}
+
+#[test]
+fn refused_password_with_blank_ends_is_named_as_such() {
+    for (password, blank) in [
+        ("apple", false),
+        ("apple ", true),
+        ("\tapple", true),
+        ("apple\r", true),
+        ("a pple", false),
+    ] {
+        let mut login = login_script(Some("app"), Some(password));
+        drop(login.begin());
+        let error =
+            feed(&mut login, &[b"-WRONGPASS invalid username-password pair\r\n"]).unwrap_err();
+        assert_eq!(error.code, "UPS-E111");
+        assert_eq!(
+            error.text.contains("begins or ends with a space"),
+            blank,
+            "{password:?}: {error}"
+        );
+        assert!(!error.text.contains("pple"), "{error}");
+    }
 }

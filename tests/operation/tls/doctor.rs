@@ -333,6 +333,8 @@ fn of_logins(lab: &Lab) -> Vec<(&'static str, Case)> {
         ("UPS-E121", always("-NOPROTO unsupported protocol version")),
         ("UPS-E123", Case::new(&format!("--upstream 127.0.0.1:{closing} --insecure-plaintext"))),
         ("UPS-E124", after_login(true)),
+        ("UPS-E129", always("-CLUSTERDOWN The cluster is down")),
+        ("UPS-E130", always("-IDONTKNOW wrong-word")),
     ]
 }
 
