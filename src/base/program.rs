@@ -1,13 +1,14 @@
 //! One run of another program, with bounds on its output and on the time that it takes.
 //!
-//! Owns: [`Run`], [`ProgramError`]. Never knows: what the program is for.
+//! Owns: [`Run`], [`ProgramError`], [`kill_all`]. Never knows: what the program is for.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -59,7 +60,8 @@ impl Run<'_> {
         if found.mode() & 0o002 != 0 {
             return Err(ProgramError::WritableByAll);
         }
-        let mut child = Command::new(self.program)
+        let mut command = Command::new(self.program);
+        command
             .args(self.arguments)
             .env_clear()
             .envs(self.environment)
@@ -67,16 +69,15 @@ impl Run<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map_err(ProgramError::Start)?;
+            .process_group(0);
+        let mut child = PROGRAMS.start(&mut command).map_err(ProgramError::Start)?;
         let ended = match child.stdout.take() {
             None => Err(ProgramError::Output(ErrorKind::BrokenPipe.into())),
             Some(stdout) => read(stdout, self.output_max, deadline)
                 .and_then(|output| exit(&mut child, deadline).map(|()| output)),
         };
         if ended.is_err() {
-            kill(&mut child);
+            PROGRAMS.kill(&mut child);
         }
         ended.map_err(|error| {
             let is_late = matches!(error, ProgramError::TooSlow(_));
@@ -129,7 +130,7 @@ fn await_output(stdout: &ChildStdout, deadline: Instant) -> Result<(), ProgramEr
 /// Waits until the program has exited.
 fn exit(child: &mut Child, deadline: Instant) -> Result<(), ProgramError> {
     loop {
-        match child.try_wait() {
+        match PROGRAMS.poll(child) {
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => return Err(ProgramError::Exit(status.code())),
             Ok(None) if clock::now() < deadline => std::thread::sleep(limits::PROGRAM_EXIT_TICK),
@@ -139,10 +140,74 @@ fn exit(child: &mut Child, deadline: Instant) -> Result<(), ProgramError> {
     }
 }
 
-/// Ends what is left of the program and of what it has started.
-fn kill(child: &mut Child) {
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-    let _ = child.wait();
+/// The programs that run, by the numbers of their process groups.
+#[derive(Debug)]
+struct Programs(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    groups: Vec<Pid>,
+    /// The process exits: no other program is started.
+    exiting: bool,
+}
+
+/// The programs of this process.
+static PROGRAMS: Programs = Programs(Mutex::new(State { groups: Vec::new(), exiting: false }));
+
+/// Kills every program that runs, with the processes that it has started, and lets no other start: the process
+/// exits, and what ignores other signals would outlive it.
+pub(crate) fn kill_all() {
+    PROGRAMS.kill_all();
+}
+
+impl Programs {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, command: &mut Command) -> io::Result<Child> {
+        let mut state = self.state();
+        if state.exiting {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let child = command.spawn()?;
+        state.groups.push(Pid::from_child(&child));
+        Ok(child)
+    }
+
+    /// Whether the program has exited. Its number is forgotten with that: another process may get it.
+    fn poll(&self, child: &mut Child) -> io::Result<Option<ExitStatus>> {
+        let mut state = self.state();
+        let group = Pid::from_child(child);
+        let exited = child.try_wait()?;
+        if let Some(status) = exited {
+            state.groups.retain(|other| *other != group);
+            if !status.success() {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        }
+        Ok(exited)
+    }
+
+    /// Ends what is left of the program and of what it has started.
+    fn kill(&self, child: &mut Child) {
+        let mut state = self.state();
+        let group = Pid::from_child(child);
+        if state.groups.contains(&group) {
+            state.groups.retain(|other| *other != group);
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        drop(state);
+        let _ = child.wait();
+    }
+
+    fn kill_all(&self) {
+        let mut state = self.state();
+        state.exiting = true;
+        for group in state.groups.drain(..) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 #[cfg(test)]

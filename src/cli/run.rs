@@ -9,7 +9,7 @@ use super::args::Run;
 use super::output::Output;
 use super::verb::Verb;
 use super::{examine, exit, void};
-use crate::base::limits;
+use crate::base::{limits, program};
 use crate::config::{Config, ConfigSource, Place, Problem, Setting, environment};
 use crate::proxy::{ConfigReloader, DataPlaneEnded, Proxy, Sandbox, Signal, confine};
 use crate::telemetry::Telemetry;
@@ -95,6 +95,7 @@ fn serve(
         start.log(&proxy);
         Ok(Box::pin(proxy.run(signals, reload)).await)
     });
+    program::kill_all();
     // A file that cannot be read to its end holds up nothing.
     runtime.shutdown_background();
     served

@@ -111,7 +111,11 @@ impl DataPlane {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             let runtime = builder.enable_all().build_local(LocalOptions::default());
             match runtime {
-                Ok(runtime) => runtime.block_on(serve(blueprint, orders, stopped, report)),
+                Ok(runtime) => {
+                    runtime.block_on(serve(blueprint, orders, stopped, report));
+                    // A name that is looked up, or a program that prints the password, holds up nothing.
+                    runtime.shutdown_background();
+                }
                 Err(error) => {
                     let _ = report.send(Err(StartError::new(format!("no event loop: {error}"))));
                 }

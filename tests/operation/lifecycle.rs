@@ -3,6 +3,7 @@
 //!
 //! Owns: the life of the process as seen from outside. Never knows: how it is assembled.
 use crate::support;
+mod faults;
 mod process;
 mod sandbox;
 mod sessions;

@@ -105,7 +105,20 @@ impl Proxy {
         telemetry_port: u16,
         configuration: &str,
     ) -> Self {
-        let mut proxy = Self::starting(directory, target, telemetry_port, configuration);
+        let command = Command::new(env!("CARGO_BIN_EXE_respgate"));
+        Self::serving_by(command, directory, target, telemetry_port, configuration)
+    }
+
+    /// Like [`Proxy::serving`], by a command that runs respgate.
+    pub fn serving_by(
+        command: Command,
+        directory: tempfile::TempDir,
+        target: Target,
+        telemetry_port: u16,
+        configuration: &str,
+    ) -> Self {
+        let child = spawn_by(command, directory.path(), configuration);
+        let mut proxy = Self { telemetry_port, target, directory, child };
         wait_until("respgate serves its metrics", || {
             if let Some(status) = proxy.child.try_wait().unwrap() {
                 panic!("respgate ended at its start: {status}\n{}", proxy.log());

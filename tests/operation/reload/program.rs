@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::load::under_load;
 use super::support::client::Target;
 use super::support::proxy;
-use super::support::real_server::free_port;
+use super::support::real_server::{free_port, signal};
 use super::*;
 
 /// The file whose text the program prints.
@@ -153,4 +153,53 @@ fn password_command_runs_at_once_when_the_server_refuses_its_password() {
     assert_eq!(client.ask(&["GET", "nothing"]), b"$-1\r\n");
     assert!(runs(&proxy) > before);
     proxy.await_log(&["the one read again is in force", "generation=2"]);
+}
+
+/// Whether the process runs; one that has ended and is not collected yet does not.
+fn is_running(pid: &str) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+}
+
+/// A program that takes long and ignores every signal that it may, and the process that it has started: neither
+/// outlives respgate, which waits for none.
+#[test]
+fn password_command_ends_with_respgate_whatever_it_ignores() {
+    let script = "#!/bin/sh\n\
+        [ -e \"$1.slow\" ] || { echo '{\"password\":\"first-password\",\"username\":\"app\"}'; exit; }\n\
+        trap '' HUP INT TERM\nsleep 300 &\n\
+        echo \"$$ $!\" > \"$1.new\"; mv \"$1.new\" \"$1.pids\"; sleep 300\n";
+    for during_start in [true, false] {
+        let server = Server::plain(Brand::Redis);
+        allow(&server, &["on", ">first-password", "~*", "&*", "+@all"]);
+        let home = proxy::directory();
+        let (program, name) = (home.path().join("program"), home.path().join("run"));
+        let (slow, pids) = (name.with_extension("slow"), name.with_extension("pids"));
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+        let listener = proxy::listener(&target, "");
+        let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
+        let text = format!(
+            "{text}\n[drain]\nquiet = \"50ms\"\n[upstream.auth]\npassword_command = [{program:?}, {name:?}]\n\
+             password_command_timeout = \"60s\"\n"
+        );
+        let mut proxy = if during_start {
+            std::fs::write(&slow, "").unwrap();
+            Proxy::starting(home, target, telemetry, &text)
+        } else {
+            let proxy = Proxy::configured(home, target, telemetry, &text);
+            std::fs::write(&slow, "").unwrap();
+            proxy.hang_up();
+            proxy
+        };
+        wait_until("the program runs", || pids.exists());
+        let pids = std::fs::read_to_string(pids).unwrap();
+        let both: Vec<&str> = pids.split_whitespace().collect();
+        assert!(both.len() == 2 && both.iter().all(|pid| is_running(pid)), "{pids}");
+        signal("TERM", proxy.pid());
+        let status = proxy.ended_within(Duration::from_secs(15)).expect("it exits");
+        assert!(status.success(), "{status}");
+        wait_until("both have ended", || !both.iter().any(|pid| is_running(pid)));
+    }
 }
