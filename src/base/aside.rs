@@ -1,6 +1,6 @@
 //! Work that may block (a file on a network that is gone), on a thread of its own and with a deadline.
 //!
-//! Owns: [`aside`], [`aside_for`], [`Work`]. Never knows: what the work is.
+//! Owns: [`aside`], [`aside_for`], [`given_up`], [`Work`]. Never knows: what the work is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +8,21 @@ use std::time::Duration;
 
 use crate::base::limits;
 
-/// Threads that stay with work which was given up.
 #[derive(Debug)]
-struct Stuck(AtomicUsize);
+struct Stuck {
+    /// Threads that stay with work which was given up.
+    threads: AtomicUsize,
+    /// How often work was given up, or not begun for that.
+    times: AtomicUsize,
+}
 
 /// Threads of this process that are stuck.
-static STUCK: Stuck = Stuck(AtomicUsize::new(0));
+static STUCK: Stuck = Stuck::new();
+
+/// How often this process has given work up so far.
+pub(crate) fn given_up() -> usize {
+    STUCK.times.load(Ordering::Relaxed)
+}
 
 /// One work on a thread that may stay with it.
 #[derive(Clone, Debug)]
@@ -33,22 +42,30 @@ impl Work {
     }
 
     pub(crate) fn give_up(&self) {
+        self.stuck.times.fetch_add(1, Ordering::Relaxed);
         if self.state.fetch_add(GIVEN_UP, Ordering::Relaxed) == 0 {
-            self.stuck.0.fetch_add(1, Ordering::Relaxed);
+            self.stuck.threads.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Its thread is free, perhaps after it was given up.
     pub(crate) fn end(&self) {
         if self.state.fetch_add(ENDED, Ordering::Relaxed) == GIVEN_UP {
-            self.stuck.0.fetch_sub(1, Ordering::Relaxed);
+            self.stuck.threads.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Stuck {
+    const fn new() -> Self {
+        Self { threads: AtomicUsize::new(0), times: AtomicUsize::new(0) }
+    }
+
     fn begin(&'static self) -> Option<Work> {
-        let few = self.0.load(Ordering::Relaxed) < limits::STUCK_THREADS_MAX;
+        let few = self.threads.load(Ordering::Relaxed) < limits::STUCK_THREADS_MAX;
+        if !few {
+            self.times.fetch_add(1, Ordering::Relaxed);
+        }
         few.then(|| Work { stuck: self, state: Arc::default() })
     }
 }
@@ -95,19 +112,21 @@ mod tests {
 
     #[test]
     fn threads_that_stay_with_their_work_are_bounded() {
-        static OWN: Stuck = Stuck(AtomicUsize::new(0));
+        static OWN: Stuck = Stuck::new();
         let mut all = Vec::new();
         while let Some(work) = OWN.begin() {
             work.give_up();
             all.push(work);
         }
         assert_eq!(all.len(), limits::STUCK_THREADS_MAX);
+        let times = OWN.times.load(Ordering::Relaxed);
+        assert_eq!(times, limits::STUCK_THREADS_MAX + 1, "the one that was not begun counts");
         all[0].end();
         let other = OWN.begin().unwrap();
         other.end();
         other.give_up();
         assert!(OWN.begin().is_some(), "it had ended before it was given up");
         all.iter().skip(1).for_each(Work::end);
-        assert_eq!(OWN.0.load(Ordering::Relaxed), 0);
+        assert_eq!(OWN.threads.load(Ordering::Relaxed), 0);
     }
 }

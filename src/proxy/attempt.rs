@@ -50,6 +50,13 @@ impl Rejection {
         Self { reason, text: text.to_string(), hindrance: None }
     }
 
+    /// The configuration, or a file that it names. `slow`: one was not read in time, and nothing reports when that has
+    /// passed.
+    pub(super) fn of_slow_files(self, slow: bool) -> Self {
+        let hindrance = slow.then_some(Hindrance::Surroundings);
+        Self { hindrance: self.hindrance.or(hindrance), ..self }
+    }
+
     /// Certificates, keys or lists that cannot be used.
     pub(super) fn of_files(fault: tls::Fault, text: impl std::fmt::Display) -> Self {
         let known = ReloadRejection::ALL.iter().find(|known| known.label() == fault.reason());

@@ -16,7 +16,7 @@ use super::levels::Levels;
 use super::open_secrets::OpenSecrets;
 use super::retry::{Hindrance, Retry};
 use crate::audit::{Event, Kind};
-use crate::base::aside::aside;
+use crate::base::aside::{self, aside};
 use crate::base::clock;
 use crate::base::limits;
 use crate::base::live::Live;
@@ -129,7 +129,10 @@ impl Reloader {
     /// each listener, the password.
     pub(super) async fn reload(&mut self, reread: &ConfigReloader) -> Outcome {
         let mut outcome = Outcome::default();
+        let given_up = aside::given_up();
         let result = Box::pin(self.reload_config(reread, &mut outcome)).await;
+        let result =
+            result.map_err(|rejection| rejection.of_slow_files(aside::given_up() != given_up));
         outcome.attempts.push(self.report(Reload::Config, result));
         let result = self.reload_identity().await;
         outcome.rotate |= matches!(result, Ok(true));

@@ -63,3 +63,33 @@ fn file_system_that_is_gone_holds_up_nothing_but_the_reload() {
     let ended = proxy.ended_within(Duration::from_secs(15)).expect("it exits");
     assert!(ended.success(), "{ended}");
 }
+
+/// The configuration is read through the file system that is gone, and the users, too: once that is back, what was
+/// written meanwhile is in force without a further signal.
+#[test]
+fn configuration_is_read_again_when_its_file_system_is_back() {
+    let server = Server::plain(Brand::Redis);
+    let home = proxy::directory();
+    let (files, place, marker) =
+        (home.path().join("files"), home.path().join("place"), home.path().join("gone"));
+    std::fs::create_dir_all(&files).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(files.join("users.acl"), "user app on >secret ~* &* +@all\n").unwrap();
+    let Some(command) = runs_with(&files, &place, &marker) else { return };
+    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+    let listener = proxy::listener(&target, "auth = \"users\"");
+    let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
+    let text = format!("{text}\n[users]\nacl_file = {:?}\n", place.join("users.acl"));
+    let proxy = Proxy::run_by(command, home, target, telemetry, &text);
+    std::fs::write(&marker, "").unwrap();
+    proxy.hang_up();
+    proxy.await_log(&["REL-E001", "config", "file system gone?"]);
+    let changed = text.replace(proxy::OPEN_POLICY, "+@all -set ~* &*");
+    std::fs::write(proxy.configuration_file(), changed).unwrap();
+    let rejected = attempts(&proxy, "config", "rejected");
+    wait_until("it is tried again", || attempts(&proxy, "config", "rejected") > rejected + 0.5);
+    std::fs::remove_file(&marker).unwrap();
+    wait_until("the change is in force", || attempts(&proxy, "config", "applied") > 0.5);
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["AUTH", "app", "secret"]), b"+OK\r\n");
+}
