@@ -21,6 +21,7 @@ mod screen;
 mod slowlog;
 mod status;
 mod status_listeners;
+mod status_lists;
 
 pub(crate) use audit::AUDIT_RECENT;
 pub(crate) use block::{BLOCK, UNBLOCK};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::screen::{DAY, Problem, Screen, WARN_DAYS, unix};
-use super::{AdminState, block, status_listeners};
+use super::{AdminState, block, status_listeners, status_lists};
 use crate::admin::{Answer, Call, Effect, Probe, Refused, Verb};
 use crate::base::clock;
 use crate::base::limits;
@@ -73,6 +73,7 @@ async fn answer(admin_state: Arc<AdminState>, _: Call) -> Result<Answer, Refused
     }
     sandbox(&in_force, &mut screen);
     identity(&in_force, now, &mut screen);
+    status_lists::show(&in_force, now, &mut screen);
     reloads(&admin_state, &mut screen);
     policies(&admin_state, &in_force, now, &mut screen);
     audit(&in_force, &mut screen);

@@ -1,5 +1,9 @@
 //! Lists of revoked certificates of applications.
 
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use respgate::internals::base::clock;
 use respgate::internals::tls::dev_certs::Authority;
 
 use super::certs::Lab;
@@ -90,4 +94,48 @@ fn list_of_no_authority_of_the_listener_is_not_put_in_force() {
     std::fs::rename(lab.path("next.crt"), lab.path("ca.crt")).unwrap();
     bench.proxy.await_log(&["REL-E001", "tls_listener", "TLS-E017", "CA:TRUE"]);
     assert_eq!(open.ask(&["PING"]), "+PONG\r\n", "it stays");
+}
+
+/// This moment and some seconds, as a list has it.
+fn in_seconds(seconds: u64) -> String {
+    let since = clock::wall().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let moment = format!("@{}", since + seconds);
+    let said = Command::new("date").args(["-u", "-d", &moment, "+%Y%m%d%H%M%SZ"]).output().unwrap();
+    String::from_utf8(said.stdout).unwrap().trim().to_owned()
+}
+
+/// An expired list closes nothing, new connections are refused or accepted as configured, and an operator sees which.
+#[test]
+fn list_that_expires_in_force_is_named_to_operators() {
+    for (setting, code, accepts) in [("reject", "ADM-E005", false), ("accept", "ADM-W004", true)] {
+        let lab = Lab::new();
+        let socket = lab.path("control.sock");
+        lab.crl("list", None, &in_seconds(6));
+        let crl = format!("crl = {:?}\ncrl_expired = {setting:?}", lab.path("list.crl"));
+        let bench = Bench::with(lab, &crl, "", &format!("[admin]\nsocket = {socket:?}\n"));
+        let pair = bench.lab.pair("client");
+        let mut open = bench.connect(Some(&pair)).unwrap();
+        let status = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_respgate"));
+            let output = command.args(["status", "--socket"]).arg(&socket).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert!(!status().contains("list of revoked"), "{}", status());
+        wait_until("it is named", || status().contains(code));
+        let text = status().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            text.contains("list.crl has expired at") && text.contains("of applications"),
+            "{text}"
+        );
+        std::thread::sleep(Duration::from_millis(1100));
+        assert_eq!(bench.connect(Some(&pair)).is_ok(), accepts, "{setting}");
+        if !accepts {
+            bench.proxy.await_log(&["TLS-E021"]);
+        }
+        assert_eq!(open.ask(&["PING"]), "+PONG\r\n", "{setting}: it stays");
+        bench.lab.crl("list", None, FOREVER);
+        wait_until("it may connect", || bench.connect(Some(&pair)).is_ok());
+        wait_until("all is well", || !status().contains(code));
+        assert_eq!(open.ask(&["PING"]), "+PONG\r\n", "{setting}: it stays");
+    }
 }

@@ -60,6 +60,21 @@
         summary: 'The certificate of the server that {{ $labels.instance }} uses was not renewed'
         description: 'It expires within 7 days, and less than 30 % of its lifetime is left.'
         runbook_url: deploy/docs/runbooks.md#respgateupstreampeercertificateexpiressoon
+    - alert: RespgateRevocationListExpiresSoon
+      expr: 'respgate_tls_crl_next_update_timestamp_seconds - time() < 3600 and respgate_tls_crl_next_update_timestamp_seconds > time()'
+      for: 10m
+      labels: {severity: warning}
+      annotations:
+        summary: 'A list of revoked certificates ({{ $labels.side }}) of {{ $labels.instance }} was not replaced'
+        description: 'It expires within an hour. After that new connections are refused, unless crl_expired = "accept".'
+        runbook_url: deploy/docs/runbooks.md#respgaterevocationlistexpiressoon
+    - alert: RespgateRevocationListExpired
+      expr: 'respgate_tls_crl_next_update_timestamp_seconds <= time()'
+      labels: {severity: critical}
+      annotations:
+        summary: 'A list of revoked certificates ({{ $labels.side }}) of {{ $labels.instance }} has expired'
+        description: 'New connections are refused (TLS-E021), unless crl_expired = "accept". side="upstream" is the list for the server, side="listener" that for applications.'
+        runbook_url: deploy/docs/runbooks.md#respgaterevocationlistexpired
     - alert: RespgateReloadRejected
       expr: 'respgate_reload_last_success_timestamp_seconds < respgate_reload_last_attempt_timestamp_seconds'
       for: 2m
