@@ -36,6 +36,10 @@ enum Writer {
     /// Truncates each file in place: certificate, key, authorities.
     SpiffeHelper,
     Copy,
+    /// A link to a directory that is replaced by a link to another one, as a release is.
+    Link,
+    /// The directory is removed with everything in it, and made again.
+    Remade,
     /// The files change where they come from; those that are mounted never do.
     SubPath,
 }
@@ -45,6 +49,8 @@ impl Writer {
     const fn names(self) -> [&'static str; 3] {
         match self {
             Self::VaultOneTemplate => ["client.pem", "client.pem", "ca.crt"],
+            Self::Link => ["live/tls.crt", "live/tls.key", "live/ca.crt"],
+            Self::Remade => ["own/tls.crt", "own/tls.key", "own/ca.crt"],
             _ => ["tls.crt", "tls.key", "ca.crt"],
         }
     }
@@ -96,6 +102,19 @@ impl Writer {
                 for (file, text) in [(cert_file, cert), (key_file, key), (ca_file, ca)] {
                     std::fs::write(file, text).unwrap();
                 }
+            }
+            Self::Link => {
+                let version = format!("v{number}");
+                std::fs::create_dir(files.join(&version)).unwrap();
+                Self::Copy.write(&files.join(&version), set, number);
+                symlink(&version, files.join("next")).unwrap();
+                std::fs::rename(files.join("next"), files.join("live")).unwrap();
+            }
+            Self::Remade => {
+                let own = files.join("own");
+                let _ = std::fs::remove_dir_all(&own);
+                std::fs::create_dir(&own).unwrap();
+                Self::Copy.write(&own, set, number);
             }
             Self::SubPath => {
                 let source = files.join("source");
@@ -298,6 +317,16 @@ fn spiffe_helper_truncates_in_place() {
 #[test]
 fn files_are_copied_over() {
     apply_all(Writer::Copy);
+}
+
+#[test]
+fn link_to_a_directory_is_replaced() {
+    apply_all(Writer::Link);
+}
+
+#[test]
+fn directory_is_removed_and_made_again() {
+    apply_all(Writer::Remade);
 }
 
 /// Nothing changes where respgate reads: it goes on with what it has, and reports when that ends.
