@@ -272,7 +272,7 @@ fn monitor_shows_no_health_checks() {
 
 /// Respgate sends the server requests of its own; a client in MONITOR mode does not see them.
 #[test]
-fn monitor_shows_the_words_of_clients_alone() {
+fn monitor_shows_the_requests_of_clients_alone() {
     for mode in ["shared", "session"] {
         let server = Server::mutual_tls(Brand::Redis);
         let sections = format!("[upstream.pool]\nmode = \"{mode}\"\n");

@@ -280,7 +280,7 @@ fn stream_that_is_not_read_costs_little() {
 }
 
 #[test]
-fn server_that_goes_ends_the_stream() {
+fn stream_ends_when_the_server_closes_it() {
     let (server, proxy) = stage(NAMED, "");
     let mut replica = proxy.client();
     replica.send(&["SYNC"]);

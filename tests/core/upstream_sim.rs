@@ -169,7 +169,7 @@ fn pass(world: &mut World, time: Duration) {
     world.settle();
 }
 
-/// All is well again.
+/// Asserts that everything is served again.
 fn finish(world: &mut World) {
     for session in 0..SESSIONS {
         assert_eq!(world.model.in_flight(session), 0, "session {session} still waits");

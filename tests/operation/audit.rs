@@ -61,7 +61,7 @@ fn proxy(server: &Server, audit: &str) -> Proxy {
 }
 
 #[test]
-fn entries_say_who_did_what_and_which_line_of_the_configuration_decided() {
+fn entries_name_the_client_the_command_and_the_line_of_the_configuration() {
     let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
     let path = directory.path().join("audit.log");
     let audit = format!(

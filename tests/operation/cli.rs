@@ -387,7 +387,7 @@ fn flags_and_environment_are_a_configuration_too() {
 }
 
 #[test]
-fn wrong_words_get_a_suggestion() {
+fn mistyped_arguments_get_a_suggestion() {
     for (arguments, suggestion) in [
         (&["chekc"][..], "'check'"),
         (&["check", "--conect"], "'--connect'"),

@@ -346,7 +346,7 @@ fn good_user() -> User {
 }
 
 #[test]
-fn settings_that_a_reload_takes_up() {
+fn settings_that_a_reload_applies() {
     let old = good(MINIMAL);
     assert!(diff(&old, &old.clone()).is_empty());
     let check = |change: &dyn Fn(&mut Config), live: &[&str], restart: &[&str]| {

@@ -129,7 +129,7 @@ fn declared_commands_are_held_to_the_rules() {
 }
 
 #[test]
-fn rules_speak_of_declared_commands() {
+fn rules_can_name_declared_commands() {
     let server = renamed(Brand::Redis);
     let proxy = Proxy::with_policy(&server, ACL, DECLARED);
     let mut client = proxy.client();
@@ -437,9 +437,9 @@ fn servers_as_they_are_agree_with_the_table() {
     }
 }
 
-/// Nothing depends on the answer.
+/// A server that has renamed COMMAND does not describe its commands; nothing depends on that.
 #[test]
-fn server_without_the_command_command() {
+fn server_without_command_is_served() {
     let server = Server::new(Brand::Redis, false, &["--rename-command", "COMMAND", ""]);
     let proxy = Proxy::before(&server, LEARN);
     proxy.await_log(&["CMD-I002", "unknown command"]);

@@ -86,7 +86,7 @@ fn reload_fills_no_bucket_of_a_policy_that_stays() {
 }
 
 #[test]
-fn buckets_and_who_shares_them() {
+fn rate_limits_are_shared_within_a_listener_as_configured() {
     let server = Server::mutual_tls(Brand::Redis);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("second.sock");

@@ -236,7 +236,7 @@ trait WriteAll {
 }
 
 impl WriteAll for TcpStream {
-    /// A peer that is gone is no matter here.
+    /// A write to a peer that is gone is no error here.
     fn write_all_of(&self, bytes: &[u8]) {
         let mut stream = self;
         let _ = stream.write_all(bytes);

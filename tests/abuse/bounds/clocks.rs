@@ -101,7 +101,7 @@ fn clocks_end_every_state_in_which_a_client_can_rest() {
 }
 
 #[test]
-fn clocks_leave_clients_alone_that_wait_for_the_server_or_rest() {
+fn timeouts_spare_clients_that_wait_for_the_server_or_are_idle() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, TIMES);
     let mut idle = proxy.client();

@@ -178,7 +178,7 @@ fn large_commands_in_a_transaction() {
     assert_eq!(server.observer().ask(&["DBSIZE"]), b":0\r\n");
 }
 
-/// What one client holds on its connection is counted over its commands, and let go with them.
+/// What one client holds on its connection is counted over its commands, and released with them.
 #[test]
 fn keys_that_one_client_watches_are_bounded() {
     for mode in ["", "[upstream.pool]\nmode = \"session\""] {

@@ -35,9 +35,9 @@ fn primary_that_is_none_any_more_is_left() {
     }
 }
 
-/// Once a session has let go of it: a pinned connection and all that lie idle.
+/// A pinned connection closes once its session has released it, and so do all idle ones.
 #[test]
-fn pinned_connections_leave_it_too() {
+fn pinned_connections_to_a_demoted_server_are_closed() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let (mut one, mut two) = (proxy.client(), proxy.client());

@@ -79,7 +79,7 @@ fn check_short_outage(mode: &str) {
 }
 
 #[test]
-fn outage_that_is_long_closes_clients_without_a_word() {
+fn long_outage_closes_clients_without_a_reply() {
     let server = FakeServer::start();
     let proxy = before(&server, "400ms");
     let mut idle = proxy.client();

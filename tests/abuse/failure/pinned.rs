@@ -88,7 +88,7 @@ fn half_a_message_is_forgotten_with_its_connection() {
 }
 
 #[test]
-fn client_that_leaves_takes_its_blocked_connection_along() {
+fn client_that_disconnects_closes_its_blocked_connection() {
     let server = FakeServer::start();
     server.order("BLPOP", Order::Never, 2);
     let proxy = before(&server, "", "");

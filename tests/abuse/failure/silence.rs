@@ -31,7 +31,7 @@ fn late_reply_is_discarded_and_no_other_client_suffers() {
 }
 
 #[test]
-fn late_block_goes_nowhere_as_a_whole() {
+fn late_replies_of_a_transaction_are_discarded() {
     let server = FakeServer::start();
     let proxy = before(&server, "command_timeout = \"1s\"", "");
     let mut client = client_that_transacts(&proxy);
@@ -95,7 +95,7 @@ fn reply_that_has_begun_is_awaited() {
 }
 
 #[test]
-fn pinned_request_that_is_late_takes_its_connection_along() {
+fn pinned_request_that_times_out_resets_its_connection() {
     let server = FakeServer::start();
     server.order("WATCH", Order::Never, 1);
     let proxy = before(&server, "command_timeout = \"1s\"", "");
@@ -167,7 +167,7 @@ fn connection_that_stays_silent_is_closed() {
 }
 
 #[test]
-fn server_that_had_nothing_to_say_was_not_silent() {
+fn idle_server_does_not_count_as_silent() {
     let server = FakeServer::start();
     let proxy = before(&server, "stall_timeout = \"400ms\"\nconnect_timeout = \"1s\"", "");
     let mut client = proxy.client();

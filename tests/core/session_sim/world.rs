@@ -389,7 +389,7 @@ impl World {
         }
     }
 
-    /// A client's conversation has let go of its pinned connection.
+    /// A client's conversation has released its pinned connection.
     fn take_back(&mut self, at: usize, end: LeaseEnd) {
         let client = &mut self.clients[at];
         assert!(

@@ -289,7 +289,7 @@ fn request_is_sent_again_as_often_as_it_may_be() {
 }
 
 #[test]
-fn server_that_refuses_is_dialed_ever_more_rarely_and_by_one_alone() {
+fn server_that_refuses_is_dialed_with_backoff_by_one_driver() {
     let mut world = world();
     world.server.refuses = true;
     (0..world.server.wires.len()).for_each(|wire| world.server.hang_up(wire));

@@ -109,7 +109,7 @@ impl Scene {
         self.answers.note(verb, &answer);
     }
 
-    /// Flags stand before the words of the command.
+    /// Flags precede the words of the command.
     fn explain(&mut self, command: &str) {
         let socket = self.house.socket.clone();
         self.run("explain", &["explain", "--json", "--socket", &socket, command]);

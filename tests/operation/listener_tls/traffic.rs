@@ -63,7 +63,7 @@ fn session_ends_with_close_notify() {
     let _ = client.0.read_to_end(&mut rest);
     let http = "respgate_client_protocol_errors_total{kind=\"http_smuggling\"}";
     bench.proxy.await_metric(http, |count| count == 1.0);
-    // Cut off without a word, it is a client that has left.
+    // A connection that is cut without close_notify is that of a client that has disconnected.
     let client = bench.connect(Some(&bench.lab.pair("client"))).unwrap();
     let left = "respgate_client_disconnects_total{reason=\"client\"}";
     let before = bench.proxy.metric(left);

@@ -58,7 +58,7 @@ fn rotation_with_overlap_loses_nothing() {
 
 /// Shared connections log in again as they are; one that a session has is replaced after its grace.
 #[test]
-fn new_password_is_said_on_open_connections() {
+fn new_password_is_sent_on_open_connections() {
     let (server, proxy, file) = stage();
     let (mut client, mut other, mut listening) = (proxy.client(), proxy.client(), proxy.client());
     other.ask(&["HELLO", "3"]);

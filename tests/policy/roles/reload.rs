@@ -99,7 +99,7 @@ fn passwords_states_and_ends() {
     let mut listening = logged_in(&stage, "app2", "sesame-2");
     listening.ask(&["SUBSCRIBE", "ch"]);
     stage.proxy.reconfigure("name = \"app2\"", "name = \"app3\"");
-    // Without a word from them.
+    // The connections end although their clients send nothing.
     for client in [&mut second, &mut blocked, &mut listening] {
         ended(client);
     }
