@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use super::lazy_box::Rest;
 use super::limits;
 
 /// What a task remembers of a deadline that it noticed late. A process that was suspended, or whose thread was
@@ -13,6 +14,10 @@ use super::limits;
 #[derive(Debug, Default)]
 pub(crate) struct LateWake {
     until: Option<Instant>,
+}
+
+impl Rest for LateWake {
+    const REST: &'static Self = &Self { until: None };
 }
 
 impl LateWake {

@@ -1,8 +1,8 @@
 //! Basic types without knowledge of Redis, usable everywhere.
 //!
 //! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, kinds of rule,
-//! live values, backoff, late wakes, entropy, small files, programs, work that may block. Never knows: any
-//! module above.
+//! live values, parts allocated on use, backoff, late wakes, entropy, small files, programs, work that may
+//! block. Never knows: any module above.
 
 pub(crate) mod aside;
 pub(crate) mod backoff;
@@ -12,6 +12,7 @@ pub(crate) mod elapsed;
 pub(crate) mod entropy;
 pub(crate) mod hex;
 pub(crate) mod late_wake;
+pub(crate) mod lazy_box;
 pub(crate) mod limits;
 pub(crate) mod live;
 pub(crate) mod password;

@@ -5,6 +5,7 @@
 
 use super::conversation::Conversation;
 use super::links::Links;
+use super::notes::Notes;
 use crate::telemetry::ClientDisconnect;
 use crate::upstream::Holding;
 
@@ -22,8 +23,9 @@ impl Account {
         conversation: &Conversation,
         links: &Links,
     ) -> Option<ClientDisconnect> {
+        let notes = links.counts.notes.allocated().map_or(0, Notes::held_bytes);
         let in_line = links.lease.as_ref().map_or(0, |lease| lease.0.held_bytes());
-        let held = links.counts.notes.held_bytes() + conversation.held_bytes() + in_line;
+        let held = notes + conversation.held_bytes() + in_line;
         if held == self.bytes {
             return None;
         }

@@ -22,6 +22,7 @@ use super::worker::Worker;
 use super::{access, shown};
 use crate::base::clock;
 use crate::base::late_wake::LateWake;
+use crate::base::lazy_box::LazyBox;
 use crate::base::live::Live;
 use crate::session::{Cause, ClientEntry, LimiterRegistry, ListenerAccess, Peer};
 use crate::telemetry::ClientDisconnect;
@@ -42,13 +43,13 @@ pub(super) struct Connection<S> {
     stream: S,
     conversation: Conversation,
     links: Links,
-    pending: Option<Pending>,
+    pending: Option<Box<Pending>>,
     /// The stream may keep some of what was written: TLS does when the socket is full.
     unflushed: bool,
     /// The socket had nothing more when it was asked in this turn, and will wake the task.
     socket_empty: bool,
     timer: Option<Pin<Box<Sleep>>>,
-    late_wake: LateWake,
+    late_wake: LazyBox<LateWake>,
     account: Account,
 }
 
@@ -72,7 +73,7 @@ impl<S: ClientStream> Connection<S> {
             unflushed: false,
             socket_empty: false,
             timer: None,
-            late_wake: LateWake::default(),
+            late_wake: LazyBox::default(),
             account: Account::default(),
         });
         connection.show();
@@ -311,15 +312,15 @@ impl<S: ClientStream> Connection<S> {
 
     fn poll_acquire(&mut self, cause: Cause, cx: &mut Context<'_>) -> bool {
         let Self { conversation, links, pending, .. } = self;
-        if !matches!(pending, Some(Pending::Lease(_))) {
+        if !matches!(pending.as_deref(), Some(Pending::Lease(_))) {
             let (upstream, key) =
                 (Rc::clone(&links.worker.upstream), conversation.lease_key(cause));
             let (purpose, holder) = (purpose_of(cause), links.holder());
             let eager = conversation.session().answers_misses();
             let lease = Box::pin(async move { upstream.lease(key, purpose, holder, eager).await });
-            *pending = Some(Pending::Lease(lease));
+            *pending = Some(Box::new(Pending::Lease(lease)));
         }
-        let Some(Pending::Lease(lease)) = pending else { return false };
+        let Some(Pending::Lease(lease)) = pending.as_deref_mut() else { return false };
         let Poll::Ready(lease) = lease.as_mut().poll(cx) else { return false };
         *pending = None;
         match lease {
@@ -338,11 +339,12 @@ impl<S: ClientStream> Connection<S> {
 
     fn poll_open(&mut self, key: PoolKey, cx: &mut Context<'_>) -> bool {
         let Self { conversation, links, pending, .. } = self;
-        if !matches!(pending, Some(Pending::Open(_))) {
+        if !matches!(pending.as_deref(), Some(Pending::Open(_))) {
             let upstream = Rc::clone(&links.worker.upstream);
-            *pending = Some(Pending::Open(Box::pin(async move { upstream.open(key).await })));
+            let open = Box::pin(async move { upstream.open(key).await });
+            *pending = Some(Box::new(Pending::Open(open)));
         }
-        let Some(Pending::Open(open)) = pending else { return false };
+        let Some(Pending::Open(open)) = pending.as_deref_mut() else { return false };
         let Poll::Ready(opened) = open.as_mut().poll(cx) else { return false };
         *pending = None;
         conversation.handle_opened(opened, links);
@@ -453,10 +455,8 @@ impl<S: ClientStream> Connection<S> {
     #[inline(always)]
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         let Some(deadline) = deadline(&self.conversation, &self.links) else {
-            if self.timer.is_some() {
-                self.timer = None;
-            }
-            self.late_wake.is_in_time();
+            drop(self.timer.take());
+            self.late_wake.allocated_mut().into_iter().for_each(LateWake::is_in_time);
             return Poll::Pending;
         };
         self.await_deadline(deadline, cx)
@@ -470,7 +470,7 @@ impl<S: ClientStream> Connection<S> {
         let now = self.conversation.now();
         let mut wake_at = deadline;
         if now < deadline {
-            self.late_wake.is_in_time();
+            self.late_wake.allocated_mut().into_iter().for_each(LateWake::is_in_time);
         } else if let Some(until) = self.late_wake.defers(deadline, now) {
             wake_at = until;
         } else {

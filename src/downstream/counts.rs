@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::conversation::Conversation;
 use super::links::Links;
+use super::notes::Notes;
 use super::worker::Worker;
 use crate::base::clock;
 use crate::base::limits;
@@ -84,7 +85,7 @@ impl Links {
     #[inline]
     pub(super) fn look(&self) -> Look {
         let first = self.worker.insight.follows();
-        let each = first && (self.mailbox.has_remarks() || !self.counts.notes.is_empty());
+        let each = first && (self.mailbox.has_remarks() || !self.counts.is_empty());
         Look { first, each }
     }
 
@@ -134,18 +135,15 @@ impl Links {
     /// Whether [`Self::note_delivered`] would change nothing while nothing is delivered.
     #[inline(always)]
     pub(super) fn is_up_to_date(&self) -> bool {
-        self.counts.notes.is_empty()
-            && !self.shared.as_ref().is_some_and(|shared| shared.is_aside())
+        self.counts.is_empty() && !self.shared.as_ref().is_some_and(|shared| shared.is_aside())
     }
 
     /// Everything that a shared connection has delivered was counted.
     #[inline(always)]
     pub(super) fn note_delivered(&mut self, conversation: &Conversation) {
-        if self.counts.notes.has_late() {
-            self.report_slow(conversation.session());
-        }
+        self.report_slow(conversation.session());
         if conversation.session().in_flight() == 0 {
-            self.counts.notes.clear();
+            self.counts.notes.allocated_mut().into_iter().for_each(Notes::clear);
             if self.mailbox.has_remarks() {
                 self.mailbox.forget_remarks();
             }
@@ -154,10 +152,15 @@ impl Links {
     }
 
     /// Writes down the commands that were found to be slow.
+    #[inline(always)]
     fn report_slow(&mut self, session: &Session) {
-        if !self.counts.notes.has_late() {
-            return;
+        if self.counts.notes.allocated().is_some_and(Notes::has_late) {
+            self.report_late(session);
         }
+    }
+
+    #[cold]
+    fn report_late(&mut self, session: &Session) {
         for late in self.counts.notes.take_late() {
             let times = Times::split(late.total, late.waiting, late.upstream);
             self.worker.insight.note_slow(Slow {
@@ -185,7 +188,7 @@ impl Links {
         now: Instant,
     ) {
         self.worker.completed(done, now);
-        if !self.counts.notes.is_empty() {
+        if !self.counts.is_empty() {
             let Self { counts, worker, policy, .. } = self;
             counts.notes.end_pinned(&worker.insight, policy, &done, now, sent);
             self.report_slow(session);

@@ -178,7 +178,7 @@ impl Links {
                 }
             }
             Step::Wait | Step::Pause(_) | Step::Ask { .. } | Step::Acquire(_) => notes.begin(now),
-            Step::Done | Step::Open(_) | Step::Close => notes.forget_begin(),
+            Step::Done | Step::Open(_) | Step::Close => self.counts.forget_begin(),
             Step::Collect => {}
         }
     }
@@ -388,7 +388,7 @@ impl Host for Links {
             Hold::No => {}
             Hold::Wait(_) if self.worker.insight.follows() => self.counts.notes.begin(now),
             Hold::Wait(_) => {}
-            Hold::Refuse => self.counts.notes.forget_begin(),
+            Hold::Refuse => self.counts.forget_begin(),
         }
         hold
     }

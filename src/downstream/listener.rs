@@ -321,13 +321,13 @@ mod tests {
     use super::*;
     use crate::downstream::WorkerParts;
     use crate::policy::Policy;
-    use crate::session::Auth;
+    use crate::session::{Auth, ClientEntry};
     use crate::telemetry::Metrics;
     use crate::telemetry::redact::KeyMask;
-    use crate::upstream::Upstream;
     use crate::upstream::credentials::Credentials;
     use crate::upstream::dial::Dialer;
     use crate::upstream::target::Target;
+    use crate::upstream::{Mailbox, Upstream};
 
     /// Panics when it is read, as a defect anywhere below the connection would.
     struct Bomb;
@@ -410,6 +410,15 @@ mod tests {
         let mut bytes = vec![0; length];
         client.read_exact(&mut bytes).await.unwrap();
         bytes
+    }
+
+    #[test]
+    fn client_needs_little_room_while_it_is_idle() {
+        // In tests, two parts of the scanner count what they examine.
+        assert!(size_of::<Connection<TcpStream>>() <= 1024 + 2 * size_of::<usize>());
+        // A counted pointer adds two numbers.
+        assert!(size_of::<ClientEntry>() <= 320 - 2 * size_of::<usize>());
+        assert!(size_of::<Mailbox>() <= 224 - 2 * size_of::<usize>());
     }
 
     #[test]

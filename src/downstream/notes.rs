@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::insight::Insight;
 use super::metrics::Tally;
+use crate::base::lazy_box::{LazyBox, Rest};
 use crate::base::limits;
 use crate::command::Spec;
 use crate::policy::Policy;
@@ -61,13 +62,35 @@ pub(super) struct Notes {
 pub(super) struct Counts {
     /// By its policy.
     pub tally: Tally,
-    pub notes: Notes,
+    pub notes: LazyBox<Notes>,
 }
 
 impl Counts {
     pub(super) fn new(tally: Tally) -> Self {
-        Self { tally, notes: Notes::default() }
+        Self { tally, notes: LazyBox::default() }
     }
+
+    /// The request at hand does not wait any more, and is not sent.
+    pub(super) fn forget_begin(&mut self) {
+        self.notes.allocated_mut().into_iter().for_each(Notes::forget_begin);
+    }
+
+    /// Whether nothing is known of commands in flight.
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.notes.allocated().is_none_or(Notes::is_empty)
+    }
+}
+
+impl Rest for Notes {
+    const REST: &'static Self = &Self {
+        line: VecDeque::new(),
+        keys: Vec::new(),
+        swept: 0,
+        begun: None,
+        waited: Vec::new(),
+        late: Vec::new(),
+    };
 }
 
 impl Notes {
@@ -83,7 +106,7 @@ impl Notes {
     }
 
     /// The request at hand was dealt with otherwise.
-    pub(super) const fn forget_begin(&mut self) {
+    const fn forget_begin(&mut self) {
         self.begun = None;
     }
 

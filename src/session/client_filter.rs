@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::access::Auth;
 use super::client_info::ClientInfo;
 use super::client_text;
-use super::roster::{ClientEntry, Marks};
+use super::figures::Marks;
+use super::roster::ClientEntry;
 use crate::resp::{Request, encode, number};
 use crate::traffic::Server;
 
@@ -219,7 +220,7 @@ impl Filter {
 impl Condition {
     fn is_met(&self, entry: &ClientEntry, now: Instant) -> bool {
         let figures = entry.figures();
-        let client_info = entry.client_info.borrow();
+        let client_info = entry.client_info();
         let equals = |what: fn(&ClientInfo) -> &Vec<u8>, wanted: &[u8]| {
             client_info.as_deref().map(what).is_some_and(|own| !own.is_empty() && own == wanted)
         };

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use super::client_info::{ClientInfo, Form};
-use super::roster::{ClientEntry, Figures};
+use super::figures::Figures;
+use super::roster::ClientEntry;
 
 /// What Redis allots to every client for its replies before it has any.
 const REPLY_ROOM: usize = 16 * 1024;
@@ -33,7 +34,7 @@ fn write_value(
     now: Instant,
     line: &mut String,
 ) {
-    let client_info = entry.client_info.borrow();
+    let client_info = entry.client_info();
     let client_info = client_info.as_deref();
     let put = |line: &mut String, what: fn(&ClientInfo) -> &[u8]| {
         line.push_str(&String::from_utf8_lossy(client_info.map_or(&b""[..], what)));
@@ -42,8 +43,8 @@ fn write_value(
     let beyond = figures.unwritten.saturating_sub(REPLY_ROOM);
     let number: u64 = match name {
         "fd" => return write_number(entry.peer.fd, line),
-        "redir" => return write_number(figures.redirect, line),
-        "multi" => return write_number(figures.queued.map_or(-1, i64::from), line),
+        "redir" => return write_number(figures.state.redirect, line),
+        "multi" => return write_number(figures.state.queued.map_or(-1, i64::from), line),
         "addr" => return line.push_str(&entry.peer.address),
         "laddr" => return line.push_str(&entry.peer.local),
         "name" => return put(line, |client_info| &client_info.name),
@@ -58,14 +59,14 @@ fn write_value(
         "age" => now.saturating_duration_since(entry.since).as_secs(),
         "idle" => now.saturating_duration_since(figures.active).as_secs(),
         "db" => figures.database.into(),
-        "sub" => figures.channels,
-        "psub" => figures.patterns,
-        "ssub" => figures.shards,
-        "watch" => figures.watched.into(),
+        "sub" => figures.state.channels,
+        "psub" => figures.state.patterns,
+        "ssub" => figures.state.shards,
+        "watch" => figures.state.watched.into(),
         "qbuf" => figures.unread as u64,
         "qbuf-free" => figures.room as u64,
         "argv-mem" => figures.arguments as u64,
-        "multi-mem" => figures.queued_bytes as u64,
+        "multi-mem" => figures.state.queued_bytes as u64,
         "rbs" | "rbp" => figures.reply_room as u64,
         "obl" => figures.unwritten.min(REPLY_ROOM) as u64,
         "oll" => u64::from(beyond > 0),

@@ -11,9 +11,9 @@ use super::client_info::Form;
 use super::client_line::write_line;
 use super::context::Context;
 use super::expect::Expect;
+use super::figures::{Figures, Marks, StateFigures};
 use super::pending_query::{Arrived, PendingQuery};
 use super::queue::Class;
-use super::roster::{Figures, Marks};
 use super::state::{Session, send_wire};
 use super::step::Step;
 use super::{client_text, late};
@@ -36,17 +36,27 @@ pub(super) fn show(session: &Session, figures: &mut Figures) {
 
 fn show_state(session: &Session, figures: &mut Figures) {
     let transaction = session.transaction.as_ref();
-    (figures.channels, figures.patterns, figures.shards) = session.listening.subscriptions.counts();
     let queued = transaction.map(|transaction| transaction.queued());
-    figures.queued = queued.or_else(|| session.awaited.commands());
-    figures.queued_bytes = transaction.map_or(0, |transaction| transaction.size());
+    let queued = queued.or_else(|| session.awaited.commands());
     let Session { listening, watch, .. } = session;
-    figures.watched = watch.keys();
-    figures.redirect = listening.tracking.redirect().unwrap_or(-1);
+    let (channels, patterns, shards) = listening.subscriptions.counts();
+    let state = StateFigures {
+        channels,
+        patterns,
+        shards,
+        queued,
+        queued_bytes: transaction.map_or(0, |transaction| transaction.size()),
+        watched: watch.keys(),
+        redirect: listening.tracking.redirect().unwrap_or(-1),
+    };
+    // A client that never had any of it needs no room for it.
+    if !figures.usual || figures.state.allocated().is_some() {
+        *figures.state = state;
+    }
     let mut marks = Marks::default();
     marks.set(Marks::MONITOR, listening.monitors());
     marks.set(Marks::PUBSUB, listening.subscriptions.any());
-    marks.set(Marks::MULTI, figures.queued.is_some());
+    marks.set(Marks::MULTI, queued.is_some());
     marks.set(Marks::BLOCKED, session.is_blocked() && !listening.is_streaming());
     marks.set(Marks::REPLICA, listening.is_streaming());
     marks.set(Marks::TRACKING, listening.tracking.is_on());

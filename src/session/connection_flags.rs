@@ -2,7 +2,7 @@
 //!
 //! Owns: [`ConnectionFlags`]. Never knows: what they do at the server.
 
-use super::roster::Marks;
+use super::figures::Marks;
 use crate::command::{Local, Spec};
 
 /// Settings that a client has switched on: `CLIENT NO-EVICT`, `NO-TOUCH` and `IMPORT-SOURCE`, which are on its

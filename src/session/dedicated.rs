@@ -99,7 +99,7 @@ fn send_state(
 fn introduce(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
     let own = session.own.as_ref().filter(|own| own.is_nameless())?;
     debug_assert!(!own.transacts(), "a transaction does not move");
-    let client_info = session.entry.client_info.borrow();
+    let client_info = session.entry.client_info();
     let words = client_info.as_deref().map_or_else(Vec::new, |client_info| {
         let [name, lib_name, lib_ver] =
             [&client_info.name, &client_info.lib_name, &client_info.lib_ver]

@@ -4,40 +4,53 @@
 
 use std::time::Instant;
 
+use crate::base::lazy_box::{LazyBox, Rest};
+
 /// What was answered so, until it is counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Degraded {
     /// The policy of the last request wants it.
     pub on: bool,
+    answered: LazyBox<Answered>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Answered {
     missed: u32,
     failed: u32,
     /// The outage that was reported.
     reported: Option<Instant>,
 }
 
+impl Rest for Answered {
+    const REST: &'static Self = &Self { missed: 0, failed: 0, reported: None };
+}
+
 impl Degraded {
-    pub(super) const fn note_missed(&mut self) {
+    pub(super) fn note_missed(&mut self) {
         debug_assert!(self.on, "the policy does not want it");
-        self.missed = self.missed.saturating_add(1);
+        self.answered.missed = self.answered.missed.saturating_add(1);
     }
 
     /// An error was answered because the server cannot be reached.
-    pub(super) const fn note_failed(&mut self) {
+    pub(super) fn note_failed(&mut self) {
         if self.on {
-            self.failed = self.failed.saturating_add(1);
+            self.answered.failed = self.answered.failed.saturating_add(1);
         }
     }
 
     /// How many misses and errors were answered since this was asked.
     pub(super) fn take(&mut self) -> Option<(u32, u32)> {
-        let both = (std::mem::take(&mut self.missed), std::mem::take(&mut self.failed));
+        let Answered { missed, failed, .. } = self.answered.allocated_mut()?;
+        let both = (std::mem::take(missed), std::mem::take(failed));
         (both != (0, 0)).then_some(both)
     }
 
     /// Whether it is the first time in this outage.
     pub(super) fn note_outage(&mut self, since: Option<Instant>) -> bool {
-        let new = self.reported.is_none() || (since.is_some() && since != self.reported);
-        self.reported = since.or(self.reported);
+        let reported = &mut self.answered.reported;
+        let new = reported.is_none() || (since.is_some() && since != *reported);
+        *reported = since.or(*reported);
         new
     }
 }

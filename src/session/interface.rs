@@ -12,6 +12,7 @@ use super::access::{ListenerAccess, Login};
 use super::completed::Completed;
 use super::context::Context;
 use super::expect::Expect;
+use super::figures::Figures;
 use super::judged::Judged;
 use super::limiter::{HeldSlot, Waiter};
 use super::pinning::Pinning;
@@ -19,7 +20,6 @@ use super::queue::Class;
 use super::remote::Remote;
 use super::reply::{self, Sorted};
 use super::residue::{LeaseFate, Residue};
-use super::roster::Figures;
 use super::script_cache::{Resend, Scripts};
 use super::state::Session;
 use super::step::{Cause, Route, WireLayout};
@@ -430,7 +430,7 @@ impl Session {
 
     /// Whether it is subscribed to anything, or is about to be.
     #[must_use]
-    pub const fn subscribes(&self) -> bool {
+    pub fn subscribes(&self) -> bool {
         self.listening.subscribes()
     }
 
@@ -461,7 +461,7 @@ impl Session {
 
     /// What came of an attempt to log in that [`Self::handle_opened`] has ended, once.
     #[inline(always)]
-    pub const fn take_login(&mut self) -> Option<Login> {
+    pub fn take_login(&mut self) -> Option<Login> {
         self.user.take_login()
     }
 

@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
-use super::roster::{ClientEntry, Marks};
+use super::figures::Marks;
+use super::roster::ClientEntry;
 use super::state::Session;
 use super::track::{Aim, is_broad, turns_on, words_of_request};
 use super::transaction::ExecFixup;

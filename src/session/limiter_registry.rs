@@ -26,7 +26,7 @@ pub struct Limiters {
     all: Box<[Rc<Limiter>]>,
     logins: Option<Rc<Cell<WrongLogins>>>,
     /// Where its own limiters are kept when it ends.
-    home: Option<Home>,
+    home: Option<Box<Home>>,
 }
 
 #[derive(Debug)]
@@ -142,7 +142,8 @@ impl LimiterRegistry {
         let all = all.unwrap_or_else(|| limits.iter().zip(&known.shared).map(limiter).collect());
         debug_assert_eq!(all.len(), limits.len(), "limits and limiters are of two policies");
         let (limiter_registry, policy) = (Rc::clone(limiter_registry), Weak::clone(&known.policy));
-        Limiters { all, logins, home: Some(Home { limiter_registry, policy, client }) }
+        let home = Some(Box::new(Home { limiter_registry, policy, client }));
+        Limiters { all, logins, home }
     }
 }
 

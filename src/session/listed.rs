@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::roster::{ClientEntry, Marks, Roster, shown};
+use super::figures::Marks;
+use super::roster::{ClientEntry, Roster, shown};
 use crate::config::CertificatePattern;
 
 /// One client.
@@ -79,7 +80,7 @@ impl Choice {
 
 /// The name of a client, and its library.
 fn display_names(entry: &ClientEntry) -> (String, String) {
-    let client_info = entry.client_info.borrow();
+    let client_info = entry.client_info();
     client_info.as_deref().map_or_else(Default::default, |client_info| {
         let version = if client_info.lib_ver.is_empty() { "" } else { " " };
         let library =

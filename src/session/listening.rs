@@ -9,6 +9,7 @@ use super::replica::Replication;
 use super::step::Cause;
 use super::subscriptions::Subscriptions;
 use super::tracking::Tracking;
+use crate::base::lazy_box::Rest;
 use crate::policy::Prefix;
 
 /// What a client listens to on its pinned connection. It is lost with that.
@@ -20,6 +21,16 @@ pub(super) struct Listening {
     replication: Replication,
     /// The prefix of the names in what arrives.
     names: Option<Arc<Prefix>>,
+}
+
+impl Rest for Listening {
+    const REST: &'static Self = &Self {
+        subscriptions: Subscriptions::NONE,
+        tracking: Tracking::OFF,
+        monitor: false,
+        replication: Replication::No,
+        names: None,
+    };
 }
 
 impl Listening {

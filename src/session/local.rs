@@ -103,7 +103,7 @@ pub(super) fn write_local(
         Local::GetName | Local::Info if session.entry.held_bytes() >= room => {
             error(out, client_text::LONG_ANSWER);
         }
-        Local::GetName => match &*session.entry.client_info.borrow() {
+        Local::GetName => match &*session.entry.client_info() {
             Some(client_info) if !client_info.name.is_empty() => {
                 encode::bulk(out, &client_info.name)
             }

@@ -15,7 +15,7 @@ use crate::config::OnOutage;
 use crate::resp::Protocol;
 use crate::traffic::{Loss, Ticket};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outage {
     /// What the client sees then.
     on_outage: OnOutage,

@@ -1,6 +1,6 @@
 //! All clients that are connected to this respgate, and what each shows of itself.
 //!
-//! Owns: [`Roster`], [`ClientEntry`], [`Figures`]. Never knows: sockets, commands, how a client is described.
+//! Owns: [`Roster`], [`ClientEntry`]. Never knows: sockets, commands, how a client is described.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -9,123 +9,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client_info::{ClientInfo, Form};
+use super::figures::Figures;
 use super::peer::{Peer, PeerCertificate};
 use super::users::Name;
+use crate::base::lazy_box::{LazyBox, Rest};
 use crate::base::limits;
 use crate::command::Spec;
 use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal, Subject};
-use crate::resp::Protocol;
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Server;
-
-/// What `flags=` shows of a client, in the order of the letters (redis networking.c
-/// `catClientInfoString`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks(u16);
-
-impl Marks {
-    pub const MONITOR: Self = Self(1);
-    pub const PUBSUB: Self = Self(1 << 1);
-    pub const MULTI: Self = Self(1 << 2);
-    pub const BLOCKED: Self = Self(1 << 3);
-    pub const TRACKING: Self = Self(1 << 4);
-    pub const BROKEN_REDIRECT: Self = Self(1 << 5);
-    pub const BROADCAST: Self = Self(1 << 6);
-    pub const DIRTY: Self = Self(1 << 7);
-    pub const CLOSING: Self = Self(1 << 8);
-    pub const UNIX: Self = Self(1 << 9);
-    pub const READS_ONLY: Self = Self(1 << 10);
-    pub const NO_EVICT: Self = Self(1 << 11);
-    pub const NO_TOUCH: Self = Self(1 << 12);
-    pub const IMPORT_SOURCE: Self = Self(1 << 13);
-    pub const REPLICA: Self = Self(1 << 14);
-
-    /// The letters, each at the place of its bit.
-    const LETTERS: &'static [u8; 15] = b"OPxbtRBdcUreTIS";
-
-    #[must_use]
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub const fn set(&mut self, other: Self, on: bool) {
-        self.0 |= other.0 * on as u16;
-    }
-
-    pub(super) fn letters(self) -> impl Iterator<Item = u8> {
-        let bits = self.0;
-        let own = Self::LETTERS.iter().enumerate().filter(move |(at, _)| bits & (1 << at) != 0);
-        own.map(|(_, letter)| *letter).chain((bits == 0).then_some(b'N'))
-    }
-}
-
-/// What of a client changes with its requests. Written once a turn.
-#[derive(Clone, Copy, Debug)]
-pub struct Figures {
-    pub database: u32,
-    pub protocol: Protocol,
-    /// The client has no state but those two, and the figures say so.
-    pub usual: bool,
-    pub channels: u64,
-    pub patterns: u64,
-    pub shards: u64,
-    /// Commands queued since MULTI.
-    pub queued: Option<u32>,
-    /// Bytes of them.
-    pub queued_bytes: usize,
-    /// Keys named in WATCH.
-    pub watched: u32,
-    pub marks: Marks,
-    pub command: Option<&'static Spec>,
-    /// When bytes of it last arrived or were last written to it.
-    pub active: Instant,
-    /// Bytes of its requests that wait, room for more, and the arguments of the request at hand.
-    pub unread: usize,
-    pub room: usize,
-    pub arguments: usize,
-    /// Room for its replies, and those that it has not taken.
-    pub reply_room: usize,
-    pub unwritten: usize,
-    /// All that is kept for it.
-    pub held: usize,
-    pub received: u64,
-    pub sent: u64,
-    pub commands: u64,
-    /// The client that receives its invalidations: -1 without tracking, 0 for itself.
-    pub redirect: i64,
-    /// The number at the server of its pinned connection; 0 without.
-    pub link: u64,
-}
-
-impl Figures {
-    fn new(now: Instant) -> Self {
-        Self {
-            database: 0,
-            protocol: Protocol::Resp2,
-            usual: false,
-            channels: 0,
-            patterns: 0,
-            shards: 0,
-            queued: None,
-            queued_bytes: 0,
-            watched: 0,
-            marks: Marks::default(),
-            command: None,
-            active: now,
-            unread: 0,
-            room: 0,
-            arguments: 0,
-            reply_room: 0,
-            unwritten: 0,
-            held: 0,
-            received: 0,
-            sent: 0,
-            commands: 0,
-            redirect: -1,
-            link: 0,
-        }
-    }
-}
 
 /// One client's place on the roster.
 #[derive(Debug)]
@@ -134,18 +26,14 @@ pub struct ClientEntry {
     pub(super) peer: Peer,
     pub(super) since: Instant,
     figures: RefCell<Figures>,
-    pub(super) client_info: RefCell<Option<Box<ClientInfo>>>,
     pub(super) user: RefCell<Name>,
     /// The policy in force for the client; only clients of the same one see each other.
     policy: Cell<usize>,
     killed: Cell<bool>,
-    /// Why its connection is to end at the next boundary between replies, and when at the latest.
-    retired: Cell<Option<(ClientDisconnect, Instant)>>,
     /// Either of both.
     is_to_end: Cell<bool>,
-    /// What an operator has denied to it; the first is whether there is anything.
+    /// An operator has denied something to it.
     is_blocked: Cell<bool>,
-    blocked: RefCell<Option<Blocked>>,
     /// More is denied to it than before.
     newly_blocked: Cell<bool>,
     aimed: Cell<bool>,
@@ -153,8 +41,24 @@ pub struct ClientEntry {
     target: Cell<bool>,
     /// The client is to receive another one's invalidations, and has no pinned connection yet.
     wanted: Cell<bool>,
-    /// The prefix of those keys.
-    names: RefCell<Option<Arc<Prefix>>>,
+    extras: RefCell<LazyBox<Extras>>,
+}
+
+/// What few clients have.
+#[derive(Debug, Default)]
+struct Extras {
+    client_info: Option<Box<ClientInfo>>,
+    /// Why its connection is to end at the next boundary between replies, and when at the latest.
+    retired: Option<(ClientDisconnect, Instant)>,
+    /// What an operator has denied to it.
+    blocked: Option<Blocked>,
+    /// The prefix of the keys of which another client's invalidations arrive here.
+    names: Option<Arc<Prefix>>,
+}
+
+impl Rest for Extras {
+    const REST: &'static Self =
+        &Self { client_info: None, retired: None, blocked: None, names: None };
 }
 
 impl ClientEntry {
@@ -172,7 +76,7 @@ impl ClientEntry {
     /// What the client calls itself, if it does, as far as operators are shown it.
     #[must_use]
     pub fn name(&self) -> Option<String> {
-        let client_info = self.client_info.borrow();
+        let client_info = self.client_info();
         let name = client_info
             .as_ref()
             .map(|client_info| &client_info.name)
@@ -182,34 +86,43 @@ impl ClientEntry {
 
     /// Whether the client calls itself so.
     pub(super) fn is_named(&self, name: &str) -> bool {
-        let client_info = self.client_info.borrow();
-        client_info.as_ref().map_or(&[][..], |client_info| &client_info.name) == name.as_bytes()
+        self.client_info().as_ref().map_or(&[][..], |client_info| &client_info.name)
+            == name.as_bytes()
     }
 
     /// RESET: what the client's library said of itself stays (redis networking.c
     /// `clearClientConnectionState`).
     pub(super) fn forget_name(&self) {
-        if let Some(client_info) = &mut *self.client_info.borrow_mut() {
+        if let Some(Extras { client_info: Some(client_info), .. }) =
+            self.extras.borrow_mut().allocated_mut()
+        {
             client_info.name = Vec::new();
         }
     }
 
+    /// What the client has set of itself.
+    pub(super) fn client_info(&self) -> Ref<'_, Option<Box<ClientInfo>>> {
+        Ref::map(self.extras.borrow(), |extras| &extras.client_info)
+    }
+
     /// What the client has set of itself, to be changed.
     pub(super) fn client_info_mut(&self) -> RefMut<'_, ClientInfo> {
-        RefMut::map(self.client_info.borrow_mut(), |client_info| {
-            &mut **client_info.get_or_insert_default()
+        RefMut::map(self.extras.borrow_mut(), |extras| {
+            &mut **extras.client_info.get_or_insert_default()
         })
     }
 
     /// Bytes that are kept of the client's own words.
     #[inline]
     pub(super) fn held_bytes(&self) -> usize {
-        self.client_info.borrow().as_ref().map_or(0, |client_info| client_info.held_bytes())
+        let extras = self.extras.borrow();
+        let client_info = extras.allocated().and_then(|extras| extras.client_info.as_ref());
+        client_info.map_or(0, |client_info| client_info.held_bytes())
     }
 
     #[must_use]
     pub fn figures(&self) -> Figures {
-        *self.figures.borrow()
+        self.figures.borrow().clone()
     }
 
     /// Writes what has changed in place: this happens once a turn of every client.
@@ -237,8 +150,8 @@ impl ClientEntry {
 
     /// Why its connection is to end once no reply is outstanding, and when in any case.
     #[must_use]
-    pub const fn retired(&self) -> Option<(ClientDisconnect, Instant)> {
-        self.retired.get()
+    pub fn retired(&self) -> Option<(ClientDisconnect, Instant)> {
+        self.extras.borrow().retired
     }
 
     /// Whether an operator has denied anything to it.
@@ -260,7 +173,7 @@ impl ClientEntry {
         if !self.is_blocked.get() {
             return None;
         }
-        self.blocked.borrow().as_ref().and_then(|blocked| blocked.refusal(spec))
+        self.extras.borrow().blocked.as_ref().and_then(|blocked| blocked.refusal(spec))
     }
 
     /// An UNBLOCK for its pinned connection is in flight, which must not reach another client there.
@@ -286,7 +199,7 @@ impl ClientEntry {
     pub(super) fn become_target(&self, names: Option<Arc<Prefix>>) {
         self.target.set(true);
         if names.is_some() {
-            self.names.replace(names);
+            self.extras.borrow_mut().names = names;
         }
     }
 
@@ -304,7 +217,7 @@ impl ClientEntry {
     }
 
     pub(super) fn names(&self) -> Option<Arc<Prefix>> {
-        self.names.borrow().clone()
+        self.extras.borrow().names.clone()
     }
 
     pub(super) const fn is_target(&self) -> bool {
@@ -349,19 +262,16 @@ impl Roster {
             peer,
             since: now,
             figures: RefCell::new(Figures::new(now)),
-            client_info: RefCell::default(),
             user: RefCell::default(),
             policy: Cell::new(0),
             killed: Cell::new(false),
-            retired: Cell::new(None),
             is_to_end: Cell::new(false),
             is_blocked: Cell::new(false),
-            blocked: RefCell::default(),
             newly_blocked: Cell::new(false),
             aimed: Cell::new(false),
             target: Cell::new(false),
             wanted: Cell::new(false),
-            names: RefCell::default(),
+            extras: RefCell::default(),
         });
         self.settle_blocks(&entry, true);
         let before = self.entries.borrow_mut().insert(id, Rc::clone(&entry));
@@ -392,7 +302,10 @@ impl Roster {
         let blocked = self.blocks.borrow().of(client);
         entry.is_blocked.set(blocked.is_some());
         entry.newly_blocked.set(more && blocked.is_some());
-        entry.blocked.replace(blocked);
+        let mut extras = entry.extras.borrow_mut();
+        if blocked.is_some() || extras.allocated().is_some() {
+            extras.blocked = blocked;
+        }
     }
 
     /// Whether an operator has denied everything to those that show this certificate.
@@ -469,7 +382,7 @@ impl Roster {
     /// that was said before is only woken.
     pub fn retire(&self, id: u64, why: ClientDisconnect, until: Instant) {
         if let Some(entry) = self.entries.borrow().get(&id) {
-            entry.retired.set(entry.retired.get().or(Some((why, until))));
+            entry.extras.borrow_mut().retired.get_or_insert((why, until));
             entry.is_to_end.set(true);
             self.due.borrow_mut().push(id);
         }

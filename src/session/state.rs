@@ -35,6 +35,7 @@ use super::step::{Cause, Route, Step, WireLayout};
 use super::transaction::Transaction;
 use super::user::ClientUser;
 use super::watch::Watch;
+use crate::base::lazy_box::LazyBox;
 use crate::command::{Local, Spec};
 use crate::config::OnOutage;
 use crate::resp::{Request, encode};
@@ -60,7 +61,7 @@ pub struct Session {
     pub(super) awaited: Awaited,
     pub(super) transaction: Option<Box<Transaction>>,
     pub(super) watch: Watch,
-    pub(super) listening: Listening,
+    pub(super) listening: LazyBox<Listening>,
     /// What the client asked to be kept from.
     pub(super) flags: ConnectionFlags,
     /// With `pool.mode = "session"`.
@@ -107,7 +108,7 @@ impl Session {
             awaited: Awaited::default(),
             transaction: None,
             watch: Watch::default(),
-            listening: Listening::default(),
+            listening: LazyBox::default(),
             flags: ConnectionFlags::default(),
             own: None,
             large_replies: LargeReplies::default(),
@@ -138,7 +139,7 @@ impl Session {
             entry: Rc::clone(&self.entry),
             roster: Rc::clone(&self.roster),
             user,
-            outage: self.outage,
+            outage: self.outage.clone(),
             replies: std::mem::replace(&mut self.replies, Replies::new(dialect.key())),
             retries: std::mem::take(&mut self.retries),
             own,
@@ -148,7 +149,7 @@ impl Session {
             awaited: Awaited::default(),
             transaction: None,
             watch: Watch::default(),
-            listening: Listening::default(),
+            listening: LazyBox::default(),
             flags: ConnectionFlags::default(),
             large_replies: LargeReplies::default(),
             reply_mode: ReplyMode::default(),
@@ -405,7 +406,9 @@ impl Session {
     pub(super) fn forget_at_hand(&mut self) {
         self.admissions.forget();
         self.retries.end_wait();
-        self.listening.tracking.end_wait();
+        if let Some(listening) = self.listening.allocated_mut() {
+            listening.tracking.end_wait();
+        }
     }
 
     /// EXEC must not run what is queued.

@@ -28,6 +28,9 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
+    pub(super) const NONE: Self =
+        Self { channels: 0, patterns: 0, shards: 0, asked: 0, pending: 0 };
+
     pub(super) const fn any(&self) -> bool {
         self.channels + self.patterns + self.shards > 0
     }

@@ -39,6 +39,8 @@ enum Mode {
 }
 
 impl Tracking {
+    pub(super) const OFF: Self = Self { mode: Mode::Off, prefixes: 0, awaits_since: None };
+
     pub(super) const fn is_on(&self) -> bool {
         matches!(self.mode, Mode::On { .. })
     }

@@ -10,6 +10,7 @@ use super::access::{Auth, ListenerAccess, Login};
 use super::client_text;
 use super::roster::{ClientEntry, Roster};
 use super::users::Name;
+use crate::base::lazy_box::{LazyBox, Rest};
 use crate::policy::Policy;
 
 /// The user of a client.
@@ -19,10 +20,20 @@ pub(super) struct ClientUser {
     authenticated: bool,
     /// The user may have changed since [`Self::take_is_new`] was last called.
     is_new: bool,
-    /// Outcome of the last login, until it is read.
+    attempt: LazyBox<Attempt>,
+}
+
+/// What came of the last attempt to log in.
+#[derive(Debug, Default)]
+struct Attempt {
+    /// Its outcome, until it is read.
     login: Option<Login>,
     /// The login at hand is wrong, and may be answered then.
     wrong_until: Option<Instant>,
+}
+
+impl Rest for Attempt {
+    const REST: &'static Self = &Self { login: None, wrong_until: None };
 }
 
 impl ClientUser {
@@ -30,7 +41,7 @@ impl ClientUser {
     pub(super) fn enter(auth: &Auth, roster: &Roster, entry: &ClientEntry) -> Self {
         let (name, authenticated) = auth.enter(&entry.peer.identity);
         roster.note_user(entry, &name);
-        Self { name, authenticated, is_new: false, login: None, wrong_until: None }
+        Self { name, authenticated, is_new: false, attempt: LazyBox::default() }
     }
 
     pub(super) const fn name(&self) -> &Name {
@@ -55,45 +66,47 @@ impl ClientUser {
     /// The client has said the right password of this user.
     pub(super) fn log_in(&mut self, name: Name, roster: &Roster, entry: &ClientEntry) {
         self.become_user((name, true), roster, entry);
-        self.login = Some(Login::Right);
+        self.attempt.login = Some(Login::Right);
     }
 
     /// A login was refused with this text. One that was not held had no password compared: there is no user but
     /// `default`.
     pub(super) fn note_refused(&mut self, text: &str) {
-        if self.wrong_until.is_none() && text == client_text::WRONGPASS {
-            self.login = Some(Login::Wrong(None));
+        if self.attempt.wrong_until.is_none() && text == client_text::WRONGPASS {
+            self.attempt.login = Some(Login::Wrong(None));
         }
     }
 
     /// The login at hand is wrong, and answered at `until`; `user` was named, if there is one.
     pub(super) fn hold_wrong(&mut self, user: Option<Name>, until: Instant) {
-        debug_assert!(self.wrong_until.is_none(), "a login is judged once");
-        self.login = Some(Login::Wrong(user));
-        self.wrong_until = Some(until);
+        debug_assert!(self.attempt.wrong_until.is_none(), "a login is judged once");
+        self.attempt.login = Some(Login::Wrong(user));
+        self.attempt.wrong_until = Some(until);
     }
 
     /// When the login at hand may be sent to the server, which judges it; decided once.
     pub(super) fn hold_unjudged(&mut self, until: impl FnOnce() -> Instant) -> Instant {
-        *self.wrong_until.get_or_insert_with(until)
+        *self.attempt.wrong_until.get_or_insert_with(until)
     }
 
     /// The server has judged a login.
     pub(super) fn note_server_answer(&mut self, reply: &[u8]) {
         if reply.starts_with(b"-WRONGPASS") {
-            self.login = Some(Login::WrongAtServer);
+            self.attempt.login = Some(Login::WrongAtServer);
         }
     }
 
     /// When the login at hand may be answered, if it is wrong.
-    pub(super) const fn wrong_until(&self) -> Option<Instant> {
-        self.wrong_until
+    pub(super) fn wrong_until(&self) -> Option<Instant> {
+        self.attempt.wrong_until
     }
 
     /// The request at hand is dealt with.
     #[inline(always)]
-    pub(super) const fn end_request(&mut self) {
-        self.wrong_until = None;
+    pub(super) fn end_request(&mut self) {
+        if let Some(attempt) = self.attempt.allocated_mut() {
+            attempt.wrong_until = None;
+        }
     }
 
     /// Whether the user may be another since this was asked last.
@@ -103,13 +116,13 @@ impl ClientUser {
 
     /// Whether there was an attempt to log in.
     #[inline(always)]
-    pub(super) const fn has_login(&self) -> bool {
-        self.login.is_some()
+    pub(super) fn has_login(&self) -> bool {
+        self.attempt.allocated().is_some_and(|attempt| attempt.login.is_some())
     }
 
     /// What came of an attempt to log in, once.
-    pub(super) const fn take_login(&mut self) -> Option<Login> {
-        self.login.take()
+    pub(super) fn take_login(&mut self) -> Option<Login> {
+        self.attempt.allocated_mut()?.login.take()
     }
 
     /// The policy of this user at `access`; `None`: there is no such user any more. Access without users

@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use super::buffers::Buffers;
 use super::delivery::Delivery;
 use super::remarks::{Remark, Remarks};
+use crate::base::lazy_box::{LazyBox, Rest};
 use crate::base::limits;
 use crate::traffic::{Loss, Ticket};
 
@@ -22,9 +23,31 @@ struct Inner {
     bytes: BytesMut,
     items: Vec<Delivery>,
     waker: Option<Waker>,
+}
+
+/// What few mailboxes have at any time.
+#[derive(Debug, Default)]
+struct Extras {
+    /// What is known of requests besides their replies, while such things are wanted.
+    remarks: Remarks,
+    /// What is kept for a client that is gone, each until its request is answered or lost.
+    kept: Vec<(Ticket, Box<dyn Any>)>,
     /// The connection that waits until the client has read some.
     backpressure_waker: Option<Waker>,
-    closed: bool,
+    /// The number of the connection that answers instead of the one that was asked.
+    moved: Option<u64>,
+    /// Bytes that become free with the session's end, which the budget asked for.
+    evicted: Option<usize>,
+}
+
+impl Rest for Extras {
+    const REST: &'static Self = &Self {
+        remarks: Remarks::NONE,
+        kept: Vec::new(),
+        backpressure_waker: None,
+        moved: None,
+        evicted: None,
+    };
 }
 
 /// What one client makes respgate keep, and how it moves.
@@ -48,20 +71,14 @@ pub struct Mailbox {
     unread: Cell<usize>,
     overflow: Cell<bool>,
     large: Cell<bool>,
-    /// What is known of requests besides their replies, while such things are wanted.
-    remarks: RefCell<Remarks>,
+    closed: Cell<bool>,
     /// When the oldest came of what waits here, or was taken last.
     arrived: Cell<Option<Instant>>,
-    /// What is kept for a client that is gone, each until its request is answered or lost.
-    kept: RefCell<Vec<(Ticket, Box<dyn Any>)>>,
-    /// The number of the connection that answers instead of the one that was asked.
-    moved: Cell<Option<u64>>,
     /// What the session's connection keeps besides, since it kept something.
     holding: Cell<Option<Holding>>,
     /// The client has closed its side.
     left: Cell<bool>,
-    /// Bytes that become free with the session's end, which the budget asked for.
-    evicted: Cell<Option<usize>>,
+    extras: RefCell<LazyBox<Extras>>,
     buffers: Rc<Buffers>,
 }
 
@@ -75,13 +92,11 @@ impl Mailbox {
             unread: Cell::new(0),
             overflow: Cell::new(false),
             large: Cell::new(false),
-            remarks: RefCell::default(),
+            closed: Cell::new(false),
             arrived: Cell::new(None),
-            kept: RefCell::default(),
-            moved: Cell::new(None),
             holding: Cell::new(None),
             left: Cell::new(false),
-            evicted: Cell::new(None),
+            extras: RefCell::default(),
             buffers,
         })
     }
@@ -95,23 +110,24 @@ impl Mailbox {
     /// Something is known of the request of `ticket`.
     pub(super) fn remark(&self, ticket: Ticket, remark: Remark) {
         if !self.is_closed() && !self.buffers.is_over() {
-            let mut remarks = self.remarks.borrow_mut();
-            let before = remarks.held_bytes();
-            remarks.add(ticket, remark);
-            self.buffers.adjust(before, remarks.held_bytes());
+            let mut extras = self.extras.borrow_mut();
+            let before = extras.remarks.held_bytes();
+            extras.remarks.add(ticket, remark);
+            self.buffers.adjust(before, extras.remarks.held_bytes());
         }
     }
 
     /// Whether anything is known of any request.
     #[inline]
     pub fn has_remarks(&self) -> bool {
-        !self.remarks.borrow().is_empty()
+        self.extras.borrow().allocated().is_some_and(|extras| !extras.remarks.is_empty())
     }
 
     /// What is known of the request of `ticket`. What is known of earlier ones is forgotten.
     #[must_use]
     pub fn take_remark(&self, ticket: Ticket) -> Remark {
-        let mut remarks = self.remarks.borrow_mut();
+        let mut extras = self.extras.borrow_mut();
+        let Some(Extras { remarks, .. }) = extras.allocated_mut() else { return Remark::default() };
         let before = remarks.held_bytes();
         let remark = remarks.take(ticket);
         self.buffers.adjust(before, remarks.held_bytes());
@@ -120,8 +136,9 @@ impl Mailbox {
 
     /// Forgets all of it: everything is answered.
     pub fn forget_remarks(&self) {
-        let remarks = self.remarks.take();
-        self.buffers.adjust(remarks.held_bytes(), 0);
+        if let Some(Extras { remarks, .. }) = self.extras.borrow_mut().allocated_mut() {
+            self.buffers.adjust(std::mem::take(remarks).held_bytes(), 0);
+        }
     }
 
     /// When the oldest came of what was drained last.
@@ -137,27 +154,26 @@ impl Mailbox {
     /// Keeps something until the request of `ticket` is answered or lost, at the latest until no connection
     /// knows any request of this session.
     pub fn keep(&self, ticket: Ticket, what: Box<dyn Any>) {
-        self.kept.borrow_mut().push((ticket, what));
+        self.extras.borrow_mut().kept.push((ticket, what));
     }
 
     fn release(&self, ticket: Ticket) {
-        let mut kept = self.kept.borrow_mut();
-        let found = kept.iter().position(|(of_it, _)| *of_it == ticket);
-        let released = found.map(|at| kept.swap_remove(at));
-        drop(kept);
+        let mut extras = self.extras.borrow_mut();
+        let found = extras.kept.iter().position(|(of_it, _)| *of_it == ticket);
+        let released = found.map(|at| extras.kept.swap_remove(at));
+        drop(extras);
         drop(released);
     }
 
     fn put(&self, bytes: &[u8], item: Delivery, now: Instant) {
         self.news.set(true);
-        let mut inner = self.inner.borrow_mut();
-        if inner.closed {
-            drop(inner);
+        if self.closed.get() {
             if let Delivery::Piece { ticket, done: true, .. } = item {
                 self.release(ticket);
             }
             return;
         }
+        let mut inner = self.inner.borrow_mut();
         let before = inner.bytes.len();
         let after = before + bytes.len();
         self.buffers.adjust(before, after);
@@ -165,7 +181,7 @@ impl Mailbox {
         if after + self.unread.get() > self.limit.get() || flooded {
             self.buffers.adjust(after, 0);
             self.overflow.set(true);
-            inner.closed = true;
+            self.closed.set(true);
             inner.bytes = BytesMut::new();
             inner.items = Vec::new();
         } else {
@@ -187,13 +203,12 @@ impl Mailbox {
 
     pub fn lose(&self, ticket: Ticket, loss: Loss) {
         self.news.set(true);
-        let mut inner = self.inner.borrow_mut();
-        if inner.closed {
-            drop(inner);
+        if self.is_closed() {
             return self.release(ticket);
         }
+        let mut inner = self.inner.borrow_mut();
         inner.items.push(Delivery::Lost(ticket, loss));
-        inner.backpressure_waker = None;
+        drop(self.take_backpressure_waker());
         if let Some(waker) = inner.waker.take() {
             waker.wake();
         }
@@ -208,12 +223,12 @@ impl Mailbox {
     /// Everything that waits for a reply here is on another connection now.
     pub(super) fn note_moved(&self, to: u64) {
         self.news.set(true);
-        self.moved.set(Some(to));
+        self.extras.borrow_mut().moved = Some(to);
     }
 
     /// Where everything in flight went since the last question, if it moved.
     pub fn take_moved(&self) -> Option<u64> {
-        self.moved.take()
+        self.extras.borrow_mut().allocated_mut()?.moved.take()
     }
 
     /// Whether a large reply came since the last question.
@@ -260,12 +275,14 @@ impl Mailbox {
     /// Bytes that have arrived and that the client has not read; 0 when it never will.
     pub(super) fn backlog(&self) -> usize {
         let inner = self.inner.borrow();
-        if inner.closed { 0 } else { inner.bytes.len() + self.unread.get() }
+        if self.is_closed() { 0 } else { inner.bytes.len() + self.unread.get() }
     }
 
     /// Registers a waker for when the client has read some. The session's task looks at its time limits.
     pub(super) fn wait_for_reader(&self, waker: &Waker) {
-        let first = self.inner.borrow_mut().backpressure_waker.replace(waker.clone()).is_none();
+        let waker = Some(waker.clone());
+        let first =
+            std::mem::replace(&mut self.extras.borrow_mut().backpressure_waker, waker).is_none();
         if first {
             self.wake();
         }
@@ -274,7 +291,7 @@ impl Mailbox {
     /// Whether a connection waits until the client has read some.
     #[must_use]
     pub fn holds_up(&self) -> bool {
-        self.inner.borrow().backpressure_waker.is_some()
+        self.extras.borrow().backpressure_waker.is_some()
     }
 
     /// Notes what the session's connection keeps.
@@ -285,9 +302,8 @@ impl Mailbox {
     /// All that is kept for the client; `None` when it is nothing, or the client is about to be closed.
     #[must_use]
     pub fn holding(&self) -> Option<Holding> {
-        let inner = self.inner.borrow();
-        let mut holding = self.holding.get().filter(|_| !inner.closed)?;
-        holding.bytes += inner.bytes.len();
+        let mut holding = self.holding.get().filter(|_| !self.is_closed())?;
+        holding.bytes += self.inner.borrow().bytes.len();
         Some(holding)
     }
 
@@ -296,15 +312,16 @@ impl Mailbox {
         self.news.set(true);
         let rest = self.holding.get().map_or(0, |holding| holding.bytes);
         self.buffers.note_ending(0, rest);
-        self.evicted.set(Some(rest));
+        self.extras.borrow_mut().evicted = Some(rest);
         self.overflow.set(true);
         let mut inner = self.inner.borrow_mut();
         self.buffers.adjust(inner.bytes.len(), 0);
         self.forget_remarks();
         let waker = inner.waker.take();
-        let backpressure_waker = inner.backpressure_waker.take();
-        *inner = Inner { closed: true, ..Inner::default() };
-        waker.into_iter().chain(backpressure_waker).for_each(Waker::wake);
+        *inner = Inner::default();
+        self.closed.set(true);
+        waker.into_iter().chain(self.take_backpressure_waker()).for_each(Waker::wake);
+        debug_assert!(!self.holds_up(), "a connection waits for a client that is ended");
     }
 
     /// The client has closed its side: it waits for what it has asked, or has given it up.
@@ -320,14 +337,14 @@ impl Mailbox {
 
     /// Whether the budget has ended the session.
     #[must_use]
-    pub const fn is_evicted(&self) -> bool {
-        self.evicted.get().is_some()
+    pub fn is_evicted(&self) -> bool {
+        self.extras.borrow().evicted.is_some()
     }
 
     /// Notes how much of what the session's task has taken is not read.
     pub fn note_unread(&self, bytes: usize) {
         if self.unread.replace(bytes) > bytes
-            && let Some(backpressure_waker) = self.inner.borrow_mut().backpressure_waker.take()
+            && let Some(backpressure_waker) = self.take_backpressure_waker()
         {
             backpressure_waker.wake();
         }
@@ -343,8 +360,12 @@ impl Mailbox {
 
     /// Whether this will not be read any more.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.inner.borrow().closed
+    pub const fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    fn take_backpressure_waker(&self) -> Option<Waker> {
+        self.extras.borrow_mut().allocated_mut()?.backpressure_waker.take()
     }
 
     /// This will not be read any more.
@@ -352,17 +373,18 @@ impl Mailbox {
         let mut inner = self.inner.borrow_mut();
         self.buffers.adjust(inner.bytes.len(), 0);
         self.forget_remarks();
-        if let Some(backpressure_waker) = inner.backpressure_waker.take() {
+        if let Some(backpressure_waker) = self.take_backpressure_waker() {
             backpressure_waker.wake();
         }
-        *inner = Inner { closed: true, ..Inner::default() };
+        *inner = Inner::default();
+        self.closed.set(true);
     }
 }
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
         self.buffers.adjust(self.inner.get_mut().bytes.len(), 0);
-        self.buffers.note_ending(self.evicted.get().unwrap_or_default(), 0);
+        self.buffers.note_ending(self.extras.get_mut().evicted.unwrap_or_default(), 0);
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct BulkPacer {
 }
 
 impl BulkPacer {
+    pub(super) const NEW: Self = Self { rounds: 0, paused_until: None, served: 0 };
+
     /// A round that moved a large value is over; `served`: requests of others so far. Returns whether
     /// the value pauses.
     pub(super) fn note_round(&mut self, served: u64, now: Instant) -> bool {

@@ -24,6 +24,7 @@ use std::time::Instant;
 use super::host::{Host, Notice, PendingStep};
 use super::inbound::Body;
 use super::loan::{abandon_upload, lose_lease};
+use super::progress::Progress;
 use super::state::Conversation;
 use crate::base::limits;
 use crate::telemetry::ClientDisconnect;
@@ -34,7 +35,7 @@ use crate::traffic::Loss;
 #[inline(always)]
 pub(crate) fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     if of.is_simple()
-        && !of.outlet.is_measured()
+        && !of.outlet.allocated().is_some_and(Progress::is_measured)
         && of.ending.is_none()
         && of.inbound.is_idle()
         && of.session.is_authenticated()
@@ -52,7 +53,7 @@ fn earliest<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     let later = |moment: &Instant| *moment > of.now;
     let grace = of.leased.grace_end(host).filter(later);
     let last = of.leased.grace_last(host).filter(later);
-    let rest = of.leased.pacer.paused_until().filter(|at| of.has_lease() && later(at));
+    let rest = of.leased.loan.pacer.paused_until().filter(|at| of.has_lease() && later(at));
     let quiet = of.outlet.quiet_at().filter(later);
     let lease =
         [lease_deadline(of, host), upload_deadline(of, host), idle_lease_deadline(of, host), grace];
@@ -180,14 +181,15 @@ fn probe_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
         && of.inbound.presented.is_none()
         && of.session.only_listens();
     debug_assert!(!is_due || of.session.in_flight() == 0, "a reply is a sign of life as well");
-    is_due.then(|| of.leased.read_at + host.health_check_interval())
+    let read_at = of.leased.loan.read_at.unwrap_or(of.since);
+    is_due.then(|| read_at + host.health_check_interval())
 }
 
 /// When the rest of a large request has failed to come, or to go on to the server, for too long.
 fn upload_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     let timeout = host.command_timeout();
     let passes = of.inbound.body == Body::Forward && !timeout.is_zero();
-    let deadline = of.leased.upload.deadline(timeout).filter(|_| passes);
+    let deadline = of.leased.loan.upload.deadline(timeout).filter(|_| passes);
     debug_assert!(!passes || !of.has_lease() || deadline.is_some(), "an upload waits for ever");
     deadline
 }

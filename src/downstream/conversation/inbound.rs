@@ -44,7 +44,7 @@ pub(super) struct Inbound {
     pub presented: Option<Presented>,
     pub body: Body,
     /// What follows the last byte of the body.
-    pub rest: Option<Rest>,
+    pub rest: Option<Box<Rest>>,
     /// No further argument of the request under way may be longer, whatever the limits say.
     pub argument_max: Option<u64>,
     /// A malformed request came while replies were off: nothing more is understood.
@@ -110,7 +110,7 @@ impl Inbound {
     }
 
     /// The body has ended. Returns what follows it.
-    pub(super) fn end_body(&mut self) -> Option<Rest> {
+    pub(super) fn end_body(&mut self) -> Option<Box<Rest>> {
         debug_assert!(self.body != Body::No, "no body is under way");
         self.argument_max = None;
         self.body = Body::No;
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn request_that_is_under_way_at_the_end_is_not_completed() {
         let mut inbound = Inbound::new();
-        (inbound.body, inbound.rest) = (Body::Forward, Some(Rest::of(b"EXPIRE")));
+        (inbound.body, inbound.rest) = (Body::Forward, Some(Box::new(Rest::of(b"EXPIRE"))));
         inbound.pending.extend_from_slice(b"half a value");
         inbound.close();
         assert!(inbound.rest.is_none() && inbound.pending.is_empty());

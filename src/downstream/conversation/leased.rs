@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::bulk_pacer::BulkPacer;
 use super::host::Host;
 use super::progress::Progress;
+use crate::base::lazy_box::{LazyBox, Rest};
 use crate::base::limits;
 
 /// Moments over which the connections of one grace go.
@@ -18,45 +19,71 @@ pub(super) struct Leased {
     id: u64,
     /// One is lent to this session.
     pub is_here: bool,
+    pub loan: LazyBox<Loan>,
+}
+
+/// What is known of the pinned connections that a client has had.
+#[derive(Debug, Default)]
+pub(super) struct Loan {
     /// How a large request moves on to it, and when the last one was complete.
     pub upload: Progress,
-    pub uploaded_at: Instant,
+    pub uploaded_at: Option<Instant>,
     /// When it has answered the request before the oldest one on it.
-    pub answered_at: Instant,
+    pub answered_at: Option<Instant>,
     /// When something came from it last.
-    pub read_at: Instant,
+    pub read_at: Option<Instant>,
     /// How a large value under way gives precedence to others.
     pub pacer: BulkPacer,
 }
 
+impl Rest for Loan {
+    const REST: &'static Self = &Self {
+        upload: Progress::NONE,
+        uploaded_at: None,
+        answered_at: None,
+        read_at: None,
+        pacer: BulkPacer::NEW,
+    };
+}
+
 impl Leased {
-    pub(super) fn new(id: u64, now: Instant) -> Self {
-        Self {
-            id,
-            is_here: false,
-            upload: Progress::default(),
-            uploaded_at: now,
-            answered_at: now,
-            read_at: now,
-            pacer: BulkPacer::default(),
+    pub(super) fn new(id: u64) -> Self {
+        Self { id, is_here: false, loan: LazyBox::default() }
+    }
+
+    /// When the last large request was complete, or the client was accepted at `since`.
+    pub(super) fn uploaded_at(&self, since: Instant) -> Instant {
+        let at = self.loan.uploaded_at.unwrap_or(since);
+        debug_assert!(at >= since, "a request was complete before its client came");
+        at
+    }
+
+    /// So much of a large request was written to it.
+    pub(super) fn note_uploaded(&mut self, wrote: usize, now: Instant) {
+        debug_assert!(wrote == 0 || self.is_here, "bytes are written to no connection");
+        if let Some(loan) = self.loan.allocated_mut() {
+            loan.upload.note(wrote, now);
         }
     }
 
     /// The last byte of a large request is sent, or discarded.
     pub(super) fn end_upload(&mut self, now: Instant) {
-        debug_assert!(now >= self.uploaded_at, "one was complete later");
-        self.upload.end();
-        self.uploaded_at = now;
+        if let Some(loan) = self.loan.allocated_mut() {
+            debug_assert!(Some(now) >= loan.uploaded_at, "one was complete later");
+            loan.upload.end();
+            loan.uploaded_at = Some(now);
+        }
         self.check_invariants(now);
     }
 
     /// What holds whenever a method of its conversation returns.
     pub(super) fn check_invariants(&self, now: Instant) {
-        debug_assert!(self.uploaded_at <= now, "a request will be complete later");
-        debug_assert!(self.answered_at <= now, "a request will be answered later");
-        debug_assert!(self.read_at <= now, "something will be read later");
-        self.upload.check_invariants(now);
-        self.pacer.check_invariants(now);
+        let loan = &self.loan;
+        debug_assert!(loan.uploaded_at <= Some(now), "a request will be complete later");
+        debug_assert!(loan.answered_at <= Some(now), "a request will be answered later");
+        debug_assert!(loan.read_at <= Some(now), "something will be read later");
+        loan.upload.check_invariants(now);
+        loan.pacer.check_invariants(now);
     }
 
     /// When the reply to a request that waits since `asked` has taken too long; `begun`: some of it came.
@@ -67,8 +94,9 @@ impl Leased {
         timeout: Duration,
     ) -> Option<Instant> {
         debug_assert!(self.is_here, "no pinned connection answers");
-        let asked = asked.max(self.uploaded_at).max(self.answered_at);
-        let since = if begun { asked.max(self.read_at) } else { asked };
+        let Loan { uploaded_at, answered_at, read_at, .. } = *self.loan;
+        let asked = [uploaded_at, answered_at].into_iter().flatten().fold(asked, Instant::max);
+        let since = read_at.filter(|_| begun).map_or(asked, |read_at| asked.max(read_at));
         debug_assert!(since >= asked, "it waits from before it could be answered");
         (!timeout.is_zero()).then(|| since + timeout)
     }
@@ -93,9 +121,11 @@ impl Leased {
     ) -> Option<bool> {
         debug_assert!(self.is_here || host.unwritten() == 0, "bytes wait on no connection");
         if self.is_here && (moves || host.unwritten() >= limits::BULK_ROUND_BYTES) {
-            return Some(self.pacer.note_round(served, now));
+            return Some(self.loan.pacer.note_round(served, now));
         }
-        self.pacer.note_end();
+        if let Some(loan) = self.loan.allocated_mut() {
+            loan.pacer.note_end();
+        }
         None
     }
 

@@ -30,7 +30,7 @@ pub fn handle_pinned<'a, H: Host>(
     rest: &mut &'a [u8],
     host: &mut H,
 ) -> Option<Through<'a>> {
-    of.leased.read_at = of.now;
+    of.leased.loan.read_at = Some(of.now);
     if of.session.is_streaming() {
         let bytes = std::mem::take(rest);
         return (!bytes.is_empty()).then_some(Through { bytes, reply: None });
@@ -140,9 +140,9 @@ pub fn handle_through<H: Host>(
 fn complete_pinned<H: Host>(of: &mut Conversation, completed: Option<Completed>, host: &mut H) {
     if let Some(completed) = completed {
         debug_assert!(completed.at <= of.now, "a reply comes before its request");
-        of.leased.answered_at = of.now;
+        of.leased.loan.answered_at = Some(of.now);
         // A large request was in flight only when the client had sent all of it.
-        let sent = completed.at.max(of.leased.uploaded_at);
+        let sent = completed.at.max(of.leased.uploaded_at(of.since));
         host.completed(&of.session, completed, sent, of.now);
     }
 }
@@ -158,7 +158,7 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     let streamed = of.session.is_streaming();
     let losses = host.take_losses(why);
     let (fatal, lost) = of.session.handle_lease_lost(why, &losses, &mut of.out);
-    host.lost(&of.session, &lost, of.leased.uploaded_at, of.now);
+    host.lost(&of.session, &lost, of.leased.uploaded_at(of.since), of.now);
     // The end of the client's connection takes what is behind it along.
     host.lose_lease(why, waited - of.session.in_flight() - lost.len());
     of.inbound.stop_forwarding();
@@ -186,7 +186,7 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
 /// those then.
 pub(super) fn abandon_upload<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     debug_assert!(of.inbound.body == Body::Forward, "no request goes on");
-    let completed = of.inbound.rest.as_ref().is_some_and(Rest::has_companions);
+    let completed = of.inbound.rest.as_deref().is_some_and(Rest::has_companions);
     let Some(ticket) = host.line().and_then(|line| line.open_ticket()) else { return };
     of.inbound.stop_forwarding();
     if of.session.has_begun_reply(ticket) {
@@ -199,7 +199,7 @@ pub(super) fn abandon_upload<H: Host>(of: &mut Conversation, why: Loss, host: &m
     }
     of.session.note_half_request();
     of.sending.note_reply(&of.session);
-    host.lost(&of.session, &lost, of.leased.uploaded_at, of.now);
+    host.lost(&of.session, &lost, of.leased.uploaded_at(of.since), of.now);
     if of.session.ends_with_lease() {
         return lose_lease(of, why, host);
     }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::lazy_box::Rest;
 use crate::base::limits;
 
 /// Measures the movement of bytes while a peer waits for them, and nothing otherwise.
@@ -22,7 +23,13 @@ struct Marks {
     moved: usize,
 }
 
+impl Rest for Progress {
+    const REST: &'static Self = &Self::NONE;
+}
+
 impl Progress {
+    pub(super) const NONE: Self = Self { marks: None };
+
     /// There are bytes that wait; measures from here unless it does already.
     pub(super) fn begin(&mut self, now: Instant) {
         self.marks.get_or_insert(Marks { step: now, byte: now, moved: 0 });

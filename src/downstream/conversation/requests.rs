@@ -200,7 +200,7 @@ impl Conversation {
             let forwarded = self.inbound.body == Body::Forward;
             let rest = self.inbound.end_body();
             if forwarded && self.leased.is_here {
-                end_body(rest.as_ref(), self.now, host);
+                end_body(rest.as_deref(), self.now, host);
             }
             self.leased.end_upload(self.now);
             debug_assert!(self.inbound.is_idle(), "the next request begins within a body");
@@ -223,7 +223,7 @@ impl Conversation {
         }
         let sent = match self.inbound.body {
             Body::Forward => {
-                1 + usize::from(self.inbound.rest.as_ref().is_some_and(Rest::has_companions))
+                1 + usize::from(self.inbound.rest.as_deref().is_some_and(Rest::has_companions))
             }
             Body::Discard | Body::No => 0,
         };
@@ -335,7 +335,7 @@ impl Conversation {
             debug_assert!(self.inbound.body == Body::No, "a body within a body");
             host.line().into_iter().for_each(PinnedLine::begin_body);
             self.inbound.body = Body::Forward;
-            self.leased.upload.begin(self.now);
+            self.leased.loan.upload.begin(self.now);
         }
     }
 
@@ -357,7 +357,7 @@ impl Conversation {
         let rest = self.sending.send_wire(way, how, &wire, head, from, host);
         debug_assert!(head || rest.is_none(), "only what follows a head has to wait");
         debug_assert!(self.inbound.rest.is_none(), "what completes another request is lost");
-        self.inbound.rest = rest;
+        self.inbound.rest = rest.map(Box::new);
         host.reuse(wire);
     }
 

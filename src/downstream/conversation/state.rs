@@ -12,6 +12,7 @@ use super::inbound::{Body, Inbound, Rooms};
 use super::leased::Leased;
 use super::progress::Progress;
 use super::sending::Sending;
+use crate::base::lazy_box::LazyBox;
 use crate::base::limits;
 use crate::config::ClientLimits;
 use crate::session::{Cause, Session};
@@ -26,7 +27,7 @@ pub struct Conversation {
     pub(super) inbound: Inbound,
     pub(super) out: BytesMut,
     /// How the client takes the replies that wait for it.
-    pub(super) outlet: Progress,
+    pub(super) outlet: LazyBox<Progress>,
     pub(super) waiting: PendingStep,
     pub(super) leased: Leased,
     pub(super) sending: Sending,
@@ -49,9 +50,9 @@ impl Conversation {
             limits,
             inbound: Inbound::new(),
             out: BytesMut::new(),
-            outlet: Progress::default(),
+            outlet: LazyBox::default(),
             waiting: PendingStep::No,
-            leased: Leased::new(id, now),
+            leased: Leased::new(id),
             sending: Sending::default(),
             cut_at: None,
             eof: false,
@@ -241,12 +242,11 @@ impl Conversation {
     pub fn handle_written(&mut self, wrote: usize) -> Option<BytesMut> {
         if wrote > 0 {
             self.last_sent = self.now;
-            self.outlet.note(wrote, self.now);
+            self.outlet.allocated_mut().into_iter().for_each(|it| it.note(wrote, self.now));
             self.allow_slow_end();
         }
         if self.out.is_empty() {
-            self.outlet.end();
-            debug_assert!(!self.outlet.is_measured(), "no reply waits");
+            self.outlet.allocated_mut().into_iter().for_each(Progress::end);
             (self.out.capacity() > 0).then(|| std::mem::take(&mut self.out))
         } else {
             self.outlet.begin(self.now);
@@ -378,12 +378,12 @@ impl Conversation {
     /// Whether a large value under way lets others pass.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.leased.pacer.is_paused(self.now)
+        self.leased.loan.pacer.is_paused(self.now)
     }
 
     /// So much was written to the pinned connection.
     pub fn handle_uploaded(&mut self, wrote: usize) {
-        self.leased.upload.note(wrote, self.now);
+        self.leased.note_uploaded(wrote, self.now);
         self.check_invariants();
     }
 
