@@ -3,8 +3,8 @@
     tests/applications/run.py --python PYTHON --older-python PYTHON --node NODE_MODULES
         [--only APP,...] [--faults NAME,...] [--ways direct,HAProxy,respgate] [--json FILE]
 
-What is counted: errors, processes that ended by themselves, accepted work that was never done, and the
-longest time without progress; application.py defines what an application is.
+The ways are played beside each other. What is counted: errors, processes that ended by themselves, accepted
+work that was never done, and the longest time without progress; application.py defines what an application is.
 The last line is `N passed, N failed`: respgate passes where it is not worse than direct.
 """
 
@@ -15,11 +15,12 @@ import shutil
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from application import Application, programs
 from place import FAULTS, Place
 
-WARM_SECONDS = 40     # until every application has done something
+WARM_SECONDS = 60     # until every application has done something
 QUIET_SECONDS = 3     # of undisturbed work before the fault
 AFTER_SECONDS = 20    # of work after it
 SETTLE_SECONDS = 30   # until all accepted work is done
@@ -125,7 +126,8 @@ def main():
     for fault in options.faults.split(","):
         print(f"| {fault} | " + " | ".join(ways) + " |", flush=True)
         print("|---" * (len(ways) + 1) + "|", flush=True)
-        table[fault] = {way: play(way, fault, options) for way in ways}
+        with ThreadPoolExecutor(len(ways)) as pool:
+            table[fault] = dict(zip(ways, pool.map(lambda way: play(way, fault, options), ways)))
         if {"direct", "respgate"} <= set(ways):
             again(fault, table[fault], options)
         for name in table[fault][ways[0]]:

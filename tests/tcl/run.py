@@ -1,8 +1,9 @@
 """Plays Redis's own TCL suite, in external-server mode, against respgate.
 
-    tests/tcl/run.py SUITE [--mode MODE] [--straight] [--short | --only UNIT]...
+    tests/tcl/run.py SUITE [--mode MODE] [--straight] [--lane 0|1] [--short | --only UNIT]...
 
-SUITE is the directory tests/tcl/fetch.sh prints. --straight sends to the server without respgate. Each mode has
+SUITE is the directory tests/tcl/fetch.sh prints. --straight sends to the server without respgate; two runs
+beside each other have different lanes, which are ports. Each mode has
 a list of its own of what is not played, beside excluded-server.txt:
 
     shared   pool.mode = "shared", every command allowed       excluded.txt
@@ -183,9 +184,10 @@ def link_programs(suite):
             link.symlink_to(f"/usr/bin/{program}")
 
 
-def free_bases():
+def free_bases(lane):
     """Ports from which on the suite may start servers, apart from those of another run at the same time."""
-    for base in random.sample(range(10111, 31111, 1000), 21):
+    bases = range(10111 + 1000 * lane, 31111, 2000)
+    for base in random.sample(bases, len(bases)):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", base - 32))  # the suite listens there as long as it runs
@@ -199,6 +201,7 @@ def main():
     parser.add_argument("suite", type=pathlib.Path)
     parser.add_argument("--straight", action="store_true")
     parser.add_argument("--mode", choices=MODES, default="shared")
+    parser.add_argument("--lane", type=int, choices=(0, 1), default=0)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", action="append", default=[])
     options = parser.parse_args()
@@ -217,7 +220,7 @@ def play(suite, mode, options):
     units = options.only or [unit for unit in chosen if unit not in left_out["unit"]]
     start = time.monotonic()
     shares = [share for share in (units[0::2], units[1::2]) if share]
-    bases = free_bases()
+    bases = free_bases(options.lane)
     halves = [Half(suite, share, left_out, options.straight, mode, next(bases)) for share in shares]
     for half in halves:
         half.start()
