@@ -249,7 +249,7 @@ impl Audit {
 ///
 /// When it cannot be read, or is too short or too long.
 pub(crate) fn read_key(path: &Path) -> Result<Secret, String> {
-    let key = SecretSource::File(path.to_owned()).read();
+    let key = SecretSource::File(path.to_owned()).read_key();
     let key = key.map_err(|error| format!("audit.key_file: {error}"))?;
     let bytes = key.expose().len();
     if !KEY_BYTES.contains(&bytes) {

@@ -150,13 +150,34 @@ fn read_capped(path: &Path, max: u64) -> Result<Vec<u8>, SourceError> {
 }
 
 impl SecretSource {
-    /// Reads the secret; one trailing line break is not part of it.
+    /// Reads a password or a token; one trailing line break is not part of it.
     ///
     /// # Errors
     ///
     /// When there is nothing to read, nothing in it, or text of another form than that of a password.
     pub fn read(&self) -> Result<Secret, SourceError> {
-        let (mut bytes, place) = match self {
+        let (bytes, place) = self.bytes()?;
+        let unfit = |fault| SourceError::NoPassword { place: place.clone(), fault };
+        if let Some(fault) = encoding_fault(bytes.expose()) {
+            return Err(unfit(fault));
+        }
+        let password = without_line_break(bytes, &place)?;
+        text_fault(password.expose()).map_or(Ok(password), |fault| Err(unfit(fault)))
+    }
+
+    /// Reads a key, which may be of any bytes; one trailing line break is not part of it.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing to read or nothing in it.
+    pub fn read_key(&self) -> Result<Secret, SourceError> {
+        let (bytes, place) = self.bytes()?;
+        without_line_break(bytes, &place)
+    }
+
+    /// All that is there, and the name of the place.
+    fn bytes(&self) -> Result<(Secret, String), SourceError> {
+        let (bytes, place) = match self {
             Self::File(path) => {
                 (read_capped(path, limits::SECRET_FILE_BYTES_MAX)?, path.display().to_string())
             }
@@ -167,32 +188,18 @@ impl SecretSource {
                 (bytes, format!("environment variable {variable}"))
             }
         };
-        if let Some(fault) = encoding_fault(&bytes) {
-            wipe(bytes);
-            return Err(SourceError::NoPassword { place, fault });
-        }
-        if bytes.ends_with(b"\n") {
-            bytes.pop();
-            if bytes.ends_with(b"\r") {
-                bytes.pop();
-            }
-        }
-        if bytes.is_empty() {
-            return Err(SourceError::Empty { place });
-        }
-        match text_fault(&bytes) {
-            None => Ok(Secret::new(bytes)),
-            Some(fault) => {
-                wipe(bytes);
-                Err(SourceError::NoPassword { place, fault })
-            }
-        }
+        Ok((Secret::new(bytes), place))
     }
 }
 
-/// A secret that is not used.
-fn wipe(bytes: Vec<u8>) {
-    drop(Secret::new(bytes));
+fn without_line_break(secret: Secret, place: &str) -> Result<Secret, SourceError> {
+    let bytes = secret.expose();
+    let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    match line.unwrap_or(bytes) {
+        b"" => Err(SourceError::Empty { place: place.to_owned() }),
+        rest if rest.len() == bytes.len() => Ok(secret),
+        rest => Ok(Secret::new(rest.to_vec())),
+    }
 }
 
 /// Text in another encoding than UTF-8, or with the mark of an editor, which the server would take for a part of the
@@ -307,6 +314,18 @@ mod tests {
             ("pässwörd".as_bytes(), "pässwörd".as_bytes()),
         ] {
             assert!(read(bytes).unwrap().matches(password), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn key_may_be_of_any_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let lines = b"c2VjcmV0c2VjcmV0\nc2VjcmV0c2VjcmV0\n";
+        for bytes in [&b"\xff\xfe\x01\x02"[..], b"\xef\xbb\xbfkey", b"a\0b", lines] {
+            std::fs::write(&path, bytes).unwrap();
+            let key = SecretSource::File(path.clone()).read_key().unwrap();
+            assert!(key.matches(bytes.strip_suffix(b"\n").unwrap_or(bytes)), "{bytes:?}");
         }
     }
 }
