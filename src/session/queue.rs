@@ -346,9 +346,10 @@ impl ReplyQueue {
         let answered = matches!(back, Some(Content::Arrived(_)));
         debug_assert!(!self.withheld || answered, "what is withheld is not the newest");
         debug_assert_eq!(self.held, self.arrived_bytes(), "replies that wait are miscounted");
-        let tickets = self.waiting();
-        debug_assert!(tickets.is_sorted_by(|a, b| a < b), "replies would overtake each other");
-        debug_assert!(tickets.last().is_none_or(|last| *last < self.next), "a ticket comes twice");
+        let tickets = || self.waiting();
+        debug_assert!(tickets().is_sorted_by(|a, b| a < b), "replies would overtake each other");
+        let comes_twice = |last: &Ticket| *last >= self.next;
+        debug_assert!(!tickets().last().is_some_and(comes_twice), "a ticket comes twice");
         let mut before_last = self.places.iter().rev().skip(1);
         let cut = |place: &Place| matches!(place.content, Content::Cut);
         debug_assert!(!before_last.any(cut), "something is in line behind the end");
