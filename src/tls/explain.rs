@@ -6,7 +6,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+use rustls::{
+    AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
+};
 
 use super::error::{Fault, TlsError};
 use super::expiry::calendar;
@@ -161,6 +163,10 @@ fn explain_certificate(reason: &CertificateError, server: &str, offer: &Offer) -
                 let error = TlsError::new(known.fault, server, known.detail.clone());
                 return error.advise(known.hint().to_owned());
             }
+            None if is_too_long(other) => {
+                let detail = format!("the server's certificate {TOO_LONG}");
+                return TlsError::new(Fault::ServerCertificate, server, detail).advise(SHORTER.to_owned());
+            }
             None => (
                 Fault::ServerCertificate,
                 "the server's certificate is not one that TLS allows".to_owned(),
@@ -169,6 +175,17 @@ fn explain_certificate(reason: &CertificateError, server: &str, offer: &Offer) -
         rest => (Fault::ServerCertificate, format!("the server's certificate {}", unusual(rest))),
     };
     TlsError::new(fault, server, detail)
+}
+
+/// What follows the words for a certificate whose chain is too long.
+pub(super) const TOO_LONG: &str = "has more than six intermediates in its chain";
+pub(super) const SHORTER: &str =
+    "issue it by an authority nearer to the root, or trust one of the intermediates as a root";
+
+/// Whether the library has given up a chain for its length.
+pub(super) fn is_too_long(other: &OtherError) -> bool {
+    let error = other.0.downcast_ref::<webpki::Error>();
+    error == Some(&webpki::Error::MaximumPathDepthExceeded)
 }
 
 /// What is seldom wrong with a certificate.

@@ -10,7 +10,7 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use super::error::{Fault, TlsError};
 use super::expiry::calendar;
-use super::explain::alert_name;
+use super::explain::{self, alert_name};
 
 /// What went wrong in a handshake with the application at `peer` (an address, for the text).
 #[must_use]
@@ -111,6 +111,11 @@ fn certificate(reason: &CertificateError, peer: &str) -> TlsError {
                 let error = TlsError::new(known.fault, peer, known.detail.clone());
                 return error.advise(known.hint().to_owned());
             }
+            None if explain::is_too_long(other) => {
+                let detail = format!("the application's certificate {}", explain::TOO_LONG);
+                let error = TlsError::new(Fault::PeerCertificate, peer, detail);
+                return error.advise(explain::SHORTER.to_owned());
+            }
             None => (
                 Fault::PeerCertificate,
                 "the application's certificate is not one that TLS allows".to_owned(),
@@ -118,7 +123,7 @@ fn certificate(reason: &CertificateError, peer: &str) -> TlsError {
         },
         rest => (
             Fault::PeerCertificate,
-            format!("the application's certificate {}", super::explain::unusual(rest)),
+            format!("the application's certificate {}", explain::unusual(rest)),
         ),
     };
     TlsError::new(fault, peer, detail)
@@ -179,6 +184,11 @@ mod tests {
             assert_eq!(explained.fault.code(), code, "{explained:#}");
             assert!(!format!("{explained:#}").contains("s3cret"), "{explained:#}");
         }
+        let long = webpki::Error::MaximumPathDepthExceeded;
+        let long =
+            Error::from(CertificateError::Other(rustls::OtherError(std::sync::Arc::new(long))));
+        let long = refusal(&io::Error::new(io::ErrorKind::InvalidData, long), "").to_string();
+        assert!(long.contains("more than six intermediates"), "{long}");
         let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(refusal(&closed, "").fault, Fault::PeerClosed);
         let odd = refusal(&io::Error::other("s3cret"), "");

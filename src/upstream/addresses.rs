@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::limits;
 
@@ -30,30 +30,39 @@ impl Finding {
     }
 }
 
-/// What was found at the addresses tried so far.
+/// What was found at the addresses tried so far, and how long each had.
 #[derive(Debug, Default)]
-pub(super) struct Known(VecDeque<(SocketAddr, Finding)>);
+pub(super) struct Known(VecDeque<(SocketAddr, Finding, Duration)>);
 
 impl Known {
-    /// The addresses in the order in which they are to be tried; otherwise as the name has them.
+    /// The addresses in the order in which they are to be tried; otherwise as the name has them. Of those that led
+    /// nowhere, what had least time comes first: behind addresses that are silent, one may have had too little.
     pub(super) fn sorted(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let found = |address: &SocketAddr| {
-            self.0.iter().find(|(known, _)| known == address).map(|(_, finding)| *finding)
+            self.0.iter().find(|(known, ..)| known == address).map(|(_, finding, _)| *finding)
         };
-        addresses.sort_by_key(|address| Finding::rank(found(address)));
+        let had = |address: &SocketAddr| {
+            let failed = self
+                .0
+                .iter()
+                .find(|(known, finding, _)| known == address && *finding == Finding::Nothing);
+            failed.map_or(Duration::ZERO, |(.., had)| *had)
+        };
+        addresses.sort_by_key(|address| (Finding::rank(found(address)), had(address)));
         let ranks = || addresses.iter().map(|address| Finding::rank(found(address)));
         debug_assert!(ranks().is_sorted(), "the primary comes first");
         addresses
     }
 
-    pub(super) fn note(&mut self, address: SocketAddr, finding: Finding) {
-        self.0.retain(|(known, _)| *known != address);
-        self.0.push_back((address, finding));
+    /// An attempt has ended, after this time.
+    pub(super) fn note(&mut self, address: SocketAddr, finding: Finding, had: Duration) {
+        self.0.retain(|(known, ..)| *known != address);
+        self.0.push_back((address, finding, had));
         if self.0.len() > limits::KNOWN_ADDRESSES_MAX {
             self.0.pop_front();
         }
         debug_assert!(self.0.len() <= limits::KNOWN_ADDRESSES_MAX, "it is bounded");
-        let same = |(known, _): &&(SocketAddr, Finding)| *known == address;
+        let same = |(known, ..): &&(SocketAddr, Finding, Duration)| *known == address;
         debug_assert_eq!(self.0.iter().filter(same).count(), 1, "an address is known twice");
     }
 }
@@ -186,16 +195,16 @@ mod tests {
     #[test]
     fn address_that_proved_to_be_the_primary_comes_first_and_those_that_failed_last() {
         let mut known = Known::default();
-        known.note(address(1), Finding::Nothing);
-        known.note(address(2), Finding::Replica);
-        known.note(address(4), Finding::Primary);
+        known.note(address(1), Finding::Nothing, Duration::ZERO);
+        known.note(address(2), Finding::Replica, Duration::ZERO);
+        known.note(address(4), Finding::Primary, Duration::ZERO);
         let all = || (1..=4).map(address).collect();
         assert_eq!(known.sorted(all()), [4, 3, 2, 1].map(address));
-        known.note(address(4), Finding::Replica);
-        known.note(address(2), Finding::Primary);
+        known.note(address(4), Finding::Replica, Duration::ZERO);
+        known.note(address(2), Finding::Primary, Duration::ZERO);
         assert_eq!(known.sorted(all()), [2, 3, 4, 1].map(address), "after a failover");
         for last in 5..=255 {
-            known.note(address(last), Finding::Nothing);
+            known.note(address(last), Finding::Nothing, Duration::ZERO);
         }
         assert_eq!(known.0.len(), limits::KNOWN_ADDRESSES_MAX);
     }
@@ -288,6 +297,35 @@ mod tests {
             if found.is_none() {
                 assert_eq!(times.len(), targets.len(), "{seed}: each was tried: {targets:?}");
                 assert!(times.iter().all(|(_, end)| *end <= at), "{seed}: none is given up");
+            }
+        }
+    }
+
+    /// A made-up name of which all addresses but one are silent, and that one answers after a time that is less than
+    /// the time of one round of attempts: within three rounds it is reached, wherever it is in the list.
+    #[test]
+    fn address_behind_silent_ones_is_reached_in_few_rounds() {
+        for count in 1..=40_u8 {
+            for alive in 1..=count {
+                let (mut known, begin) = (Known::default(), crate::base::clock::now());
+                let (limit, answers) = (Duration::from_secs(5), Duration::from_millis(700));
+                let reached = (1..=3).any(|_| {
+                    let mut race =
+                        Race::new(known.sorted((1..=count).map(address).collect()), begin);
+                    let (mut now, mut tried) = (begin, Vec::new());
+                    while now < begin + limit {
+                        tried.extend(race.poll_start(now).map(|address| (address, now)));
+                        now += limits::ADDRESS_STAGGER;
+                    }
+                    let is_up = |(at, since): &(SocketAddr, Instant)| {
+                        *at == address(alive) && *since + answers < begin + limit
+                    };
+                    for (at, since) in &tried {
+                        known.note(*at, Finding::Nothing, begin + limit - *since);
+                    }
+                    tried.iter().any(is_up)
+                });
+                assert!(reached, "{alive} of {count}");
             }
         }
     }

@@ -269,7 +269,7 @@ impl Inner {
         mut at: Reached,
         deadline: Instant,
     ) -> Result<ServerConnection, DialError> {
-        let tls = identity.is_some();
+        let (tls, begin) = (identity.is_some(), clock::now());
         let opening = Box::pin(self.open(address, key, identity, login, &mut at));
         let opened = match timeout_at(deadline.into(), opening).await {
             Ok(Ok(link)) => Ok(ServerConnection { spent: at.end(clock::now()), ..link }),
@@ -282,7 +282,8 @@ impl Inner {
             Err(_) => Finding::Nothing,
         };
         if let Some(address) = address {
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).note(address, finding);
+            let had = clock::now().saturating_duration_since(begin);
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).note(address, finding, had);
         }
         opened.map_err(|error| self.failed(error, &mut at))
     }
