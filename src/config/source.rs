@@ -210,7 +210,8 @@ fn encoding_fault(bytes: &[u8]) -> Option<&'static str> {
     }
     let marked = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
     let alternate = |first| bytes.iter().skip(first).step_by(2).all(|byte| *byte == 0);
-    let padded = bytes.len() > 2 && (alternate(0) || alternate(1));
+    // All of them are zero in a file that was lost in a crash.
+    let padded = bytes.len() > 2 && alternate(0) != alternate(1);
     let utf16 = bytes.len().is_multiple_of(2) && (marked || padded);
     utf16.then_some("is UTF-16; write it as UTF-8")
 }
@@ -298,6 +299,7 @@ mod tests {
             (utf16(0, true), "UTF-16"),
             (b"s3cret\0".to_vec(), "NUL"),
             (vec![0; 9], "NUL"),
+            (vec![0; 512], "NUL"),
             (b"s3cret\n\n".to_vec(), "more than one line"),
             (b"# for app1\ns3cret\n".to_vec(), "more than one line"),
         ] {

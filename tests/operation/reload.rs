@@ -9,6 +9,7 @@ mod identity;
 mod load;
 mod password;
 mod program;
+mod replaced;
 mod writers;
 
 use std::path::Path;
