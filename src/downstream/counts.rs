@@ -223,6 +223,8 @@ impl Links {
         let mut lease = self.lease.take().map(|lease| *lease);
         if let Some((lease, cause)) = &mut lease {
             lease.close_for(UpstreamDisconnect::ClientLeft);
+            lease.take_losses(Loss::Abandoned);
+            lease.take_outstanding().iter().for_each(|it| self.worker.upstream.complete(it));
             self.worker.metrics.pinned(*cause, -1);
         }
         match lease {

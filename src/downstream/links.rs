@@ -291,6 +291,7 @@ impl Host for Links {
         let Some((mut lease, cause)) = self.lease.take().map(|lease| *lease) else { return };
         self.worker.metrics.pinned(cause, -1);
         lease.abort();
+        lease.take_outstanding().iter().for_each(|it| self.worker.upstream.complete(it));
         self.worker.metrics.lost(why, lost);
         if why == Loss::TimedOut {
             lease.close_for(UpstreamDisconnect::Timeout);

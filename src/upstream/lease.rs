@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::ServerConnection;
 use super::holder::Holder;
-use super::pipeline::pinned::{FramePiece, PinnedLine, Reply};
+use super::pipeline::pinned::{Companion, FramePiece, PinnedLine, Reply};
 use super::pool::{Claim, Pool};
 use super::shares::Use;
 use super::yield_to_io::yield_to_io;
@@ -206,6 +206,11 @@ impl Lease {
         let late = losses.iter().filter(|(_, loss)| *loss == Loss::TimedOut);
         late.for_each(|_| self.pool.metrics().timed_out());
         losses
+    }
+
+    /// What completes a request that was answered, and was lost with the connection.
+    pub(crate) fn take_outstanding(&mut self) -> Option<Companion> {
+        self.line.take_outstanding()
     }
 
     /// Closes the connection while replies are outstanding: what the kernel has not delivered is discarded.

@@ -69,6 +69,7 @@ pub(crate) use lease::Lease;
 pub(crate) use mailbox::Holding;
 pub use mailbox::Mailbox;
 pub(crate) use memory_budget::MemoryBudget;
+pub(crate) use pipeline::pinned::Companion;
 pub use pipeline::pinned::{FramePiece, PinnedLine, Reply};
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use remarks::{Notable, Remark};
@@ -76,11 +77,11 @@ pub(crate) use shared::Shared;
 pub(crate) use shares::{Use, most_for_one_use};
 pub(crate) use yield_to_io::yield_to_io;
 
-use crate::base::limits;
+use crate::base::{clock, limits};
 use crate::config;
 use crate::policy::guard::{Globals, GuardFailure};
 use crate::telemetry::Metrics;
-use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
+use crate::traffic::{Facts, Loss, OpenFailure, Outgoing, PoolKey, Server, Ticket, Unavailable};
 use context::UpstreamContext;
 use dial::Dialer;
 use pool::Pool;
@@ -205,6 +206,26 @@ impl Upstream {
         eager: bool,
     ) -> Result<Lease, OpenFailure> {
         Lease::acquire(Rc::clone(&self.pool), key, purpose, holder, eager).await
+    }
+
+    /// Sends what completes a request that was answered, on behalf of no session: its reply is dropped. It waits
+    /// for a connection, and for its reply, as long as any other request.
+    pub(crate) fn complete(&self, companion: &Companion) {
+        let Companion { key, bytes, skips, .. } = companion;
+        let owner = Mailbox::new(limits::PROBE_REPLY_BYTES_MAX, self.buffers());
+        let request = Outgoing {
+            ticket: Ticket::default(),
+            bytes,
+            skips: *skips,
+            retry: true,
+            companion: false,
+            share: 0,
+            at: clock::now(),
+            eager: false,
+        };
+        if let Err(why) = self.shared(*key).send(&owner, request) {
+            tracing::debug!(?why, "a key may be without its time to live");
+        }
     }
 
     /// Clients come by so many listeners: no one of several takes all pinned connections.

@@ -3,6 +3,7 @@
 //! Owns: the ways, and what a server is asked afterwards. Never knows: how the policy decides.
 use crate::support;
 mod commands;
+mod lost;
 mod rules;
 
 use support::client::Client;

@@ -200,7 +200,7 @@ impl Conversation {
             let forwarded = self.inbound.body == Body::Forward;
             let rest = self.inbound.end_body();
             if forwarded && self.leased.is_here {
-                end_body(rest.as_deref(), self.now, host);
+                end_body(rest.as_deref(), self.session.key(), self.now, host);
             }
             self.leased.end_upload(self.now);
             debug_assert!(self.inbound.is_idle(), "the next request begins within a body");

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 
 use super::host::Host;
 use crate::session::{Route, Session, WireLayout};
-use crate::traffic::{Loss, Outgoing, Skips, Ticket, Unavailable};
+use crate::traffic::{Loss, Outgoing, PoolKey, Skips, Ticket, Unavailable};
 
 #[derive(Debug, Default)]
 pub(super) struct Sending {
@@ -79,7 +79,7 @@ impl Sending {
         let (share, eager) = (self.bytes, session.answers_misses());
         let (skips, retry, companion) = (how.skips, how.retry, false);
         let request = Outgoing { ticket, bytes: own, skips, retry, companion, share, at, eager };
-        let sent = put(route, request, host);
+        let sent = put((route, session.key()), request, host);
         self.check(ticket, sent, (session, out), host);
         let before_last = how.companions.checked_sub(1);
         let skips = before_last.map(Skips::ahead);
@@ -94,7 +94,7 @@ impl Sending {
         }
         let (skips, bytes, retry, companion) = (skips?, behind, true, true);
         let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
-        let sent = sent.and_then(|()| put(route, request, host));
+        let sent = sent.and_then(|()| put((route, session.key()), request, host));
         self.check(ticket, sent, (session, out), host);
         None
     }
@@ -154,8 +154,8 @@ impl Rest {
     }
 }
 
-/// The last byte of a large request has come; `rest` follows it.
-pub(super) fn end_body<H: Host>(rest: Option<&Rest>, at: Instant, host: &mut H) {
+/// The last byte of a large request has come, in the database of `key`; `rest` follows it.
+pub(super) fn end_body<H: Host>(rest: Option<&Rest>, key: PoolKey, at: Instant, host: &mut H) {
     let Some(line) = host.line() else { return };
     let Some(Rest { bytes, rest, ticket, skips }) = rest else { return line.end_body() };
     debug_assert!(*rest <= bytes.len(), "more completes it than there is");
@@ -164,19 +164,26 @@ pub(super) fn end_body<H: Host>(rest: Option<&Rest>, at: Instant, host: &mut H) 
     line.append(own);
     line.end_body();
     if let Some(skips) = skips {
-        line.push(*ticket, behind, *skips, at);
+        line.push_companion(key, *ticket, behind, *skips, at);
     }
 }
 
 /// Puts a request into the line of its connection.
 #[inline(always)]
-fn put<H: Host>(route: Route, request: Outgoing<'_>, host: &mut H) -> Result<(), Unavailable> {
+fn put<H: Host>(
+    (route, key): (Route, PoolKey),
+    request: Outgoing<'_>,
+    host: &mut H,
+) -> Result<(), Unavailable> {
     if route != Route::Pinned {
         return host.send(route, request);
     }
-    let Outgoing { ticket, bytes, skips, at, .. } = request;
+    let Outgoing { ticket, bytes, skips, companion, at, .. } = request;
     let line = host.line();
     debug_assert!(line.is_some(), "no pinned connection is here");
-    line.into_iter().for_each(|line| line.push(ticket, bytes, skips, at));
+    line.into_iter().for_each(|line| match companion {
+        true => line.push_companion(key, ticket, bytes, skips, at),
+        false => line.push(ticket, bytes, skips, at),
+    });
     Ok(())
 }

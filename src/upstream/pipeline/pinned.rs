@@ -3,12 +3,13 @@
 //!
 //! Owns: [`PinnedLine`]. Never knows: sockets, clocks, which frames are replies.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::{Broken, Delivery, Frame, Pipeline};
 use crate::base::limits;
 use crate::resp::{Protocol, ReplyScanner};
-use crate::traffic::{Loss, Skips, Ticket};
+use crate::traffic::{Loss, PoolKey, Skips, Ticket};
 use crate::upstream::not_primary::Sign;
 
 /// What the session that has a pinned connection has asked there, and what is known of the server.
@@ -23,6 +24,19 @@ pub struct PinnedLine {
     doubtful: bool,
     /// An answer of the server shows that it is no primary, or not ready.
     sign: Option<Sign>,
+    /// Requests in line that complete others.
+    companions: VecDeque<Companion>,
+    /// The one that is to be sent on another connection: what it completes is answered.
+    outstanding: Option<Companion>,
+}
+
+/// A request that completes the one before it, and can be repeated once that one is answered.
+#[derive(Debug)]
+pub(crate) struct Companion {
+    pub key: PoolKey,
+    ticket: Ticket,
+    pub bytes: Box<[u8]>,
+    pub skips: Skips,
 }
 
 /// A piece of a frame at the front of what the server has sent.
@@ -61,7 +75,15 @@ impl PinnedLine {
             scanner: ReplyScanner::default(),
             ..Pipeline::new(Protocol::Resp3)
         };
-        Self { pipeline, opened_at, has_replied: false, doubtful: false, sign: None }
+        Self {
+            pipeline,
+            opened_at,
+            has_replied: false,
+            doubtful: false,
+            sign: None,
+            companions: VecDeque::new(),
+            outstanding: None,
+        }
     }
 
     /// Puts a request in line.
@@ -69,6 +91,21 @@ impl PinnedLine {
         debug_assert!(!self.pipeline.is_open(), "half a request is before it");
         self.pipeline.push((), ticket, request, skips, false, at);
         self.pipeline.check_invariants();
+    }
+
+    /// Puts a request in line that completes the one before it, in the database of `key`.
+    pub fn push_companion(
+        &mut self,
+        key: PoolKey,
+        ticket: Ticket,
+        request: &[u8],
+        skips: Skips,
+        at: Instant,
+    ) {
+        let companion = Companion { key, ticket, bytes: request.into(), skips };
+        self.companions.push_back(companion);
+        self.push(ticket, request, skips, at);
+        debug_assert!(self.companions.len() <= self.pipeline.len(), "more complete than are");
     }
 
     /// More of the request that was put in line last follows.
@@ -117,7 +154,8 @@ impl PinnedLine {
     /// Memory for requests in line: what is not written of them, and what is known of each.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.pipeline.held_bytes()
+        let companion = |it: &Companion| size_of::<Companion>() + it.bytes.len();
+        self.pipeline.held_bytes() + self.companions.iter().map(companion).sum::<usize>()
     }
 
     /// Whether the server has sent anything.
@@ -156,10 +194,12 @@ impl PinnedLine {
     ) -> Reply<'_> {
         debug_assert!(!piece.is_empty(), "nothing is no part of a reply");
         let (mut reply, mut sign, mut refuses) = (Reply::Unwanted, None, None);
+        let mut answered = None;
         let taken = self.pipeline.take_reply::<true>(piece, kind, done, &mut None, |delivery| {
             let ticket = delivery.ticket;
             sign = delivery.sign();
             see(&delivery);
+            answered = Some(ticket).filter(|_| delivery.done);
             if delivery.skipped {
                 refuses = Some(ticket);
             } else if !delivery.refused {
@@ -168,6 +208,7 @@ impl PinnedLine {
                 reply = Reply::MultiRefused(ticket);
             }
         });
+        self.companions.pop_front_if(|companion| Some(companion.ticket) == answered);
         self.pipeline.check_invariants();
         debug_assert!(refuses.is_none() || reply == Reply::Unwanted, "two replies in one piece");
         debug_assert!(now >= self.opened_at, "it was opened later");
@@ -201,7 +242,21 @@ impl PinnedLine {
     /// first: of those that were sent whole this is `why`, the others were not executed.
     pub fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
         self.doubtful |= !self.is_quiet();
-        self.pipeline.take_losses(why)
+        let losses = self.pipeline.take_losses(why);
+        let first = losses.first().map(|(ticket, _)| *ticket);
+        self.outstanding =
+            self.companions.pop_front_if(|companion| Some(companion.ticket) == first);
+        self.companions.clear();
+        debug_assert!(
+            self.outstanding.is_none() || !losses.is_empty(),
+            "what is outstanding is answered"
+        );
+        losses
+    }
+
+    /// What completes a request that was answered, and is lost itself: it is to be sent on another connection.
+    pub(crate) fn take_outstanding(&mut self) -> Option<Companion> {
+        self.outstanding.take()
     }
 
     /// What was written may not arrive.
@@ -354,6 +409,35 @@ mod tests {
             let tickets = (1..).map(Ticket);
             assert_eq!(lost, tickets.zip(expected).collect::<Vec<_>>(), "{wrote} bytes were sent");
             assert!(line.unwritten().is_empty() && !line.is_clean());
+        }
+    }
+
+    #[test]
+    fn companion_is_outstanding_once_what_it_completes_is_answered() {
+        let key = PoolKey { protocol: Protocol::Resp2, database: 3 };
+        for (wrote, replies, outstanding) in [
+            (9, "", None),
+            (9, "+OK\r\n", Some(&b"EXPIRE"[..])),
+            (3, "+OK\r\n", Some(b"EXPIRE")),
+            (9, "+OK\r\n:1\r\n", None),
+            (2, "", None),
+        ] {
+            let (mut line, now) = line();
+            line.push(Ticket(1), b"SET", Skips::NONE, now);
+            line.push_companion(key, Ticket(2), b"EXPIRE", Skips::NONE, now);
+            assert!(line.held_bytes() > 2 * b"EXPIRE".len());
+            line.wrote(wrote);
+            receive(&mut line, replies.as_bytes(), now);
+            line.take_losses(Loss::OutcomeUnknown);
+            let taken = line.take_outstanding();
+            assert_eq!(
+                taken.as_ref().map(|taken| &*taken.bytes),
+                outstanding,
+                "{wrote} {replies:?}"
+            );
+            assert!(
+                taken.is_none_or(|taken| taken.key == key) && line.take_outstanding().is_none()
+            );
         }
     }
 

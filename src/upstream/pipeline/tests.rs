@@ -138,6 +138,15 @@ fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
     assert!(lose(&mut p, 3).is_empty());
     assert_eq!(p.unwritten(), b"setexpire", "neither was executed");
     let mut p = with_companion();
+    write(&mut p, 5);
+    assert_eq!(lose(&mut p, 3), ["set OutcomeUnknown", "expire OutcomeUnknown"], "one is cut");
+    let mut p = with_companion();
+    write(&mut p, 3);
+    assert!(feed(&mut p, "+OK\r\n").1.is_ok());
+    p.push_next("own", Ticket(2), b"PING", at());
+    assert!(lose(&mut p, 0).is_empty());
+    assert_eq!(p.unwritten(), b"expire", "the write was executed");
+    let mut p = with_companion();
     write(&mut p, 9);
     p.expire(at() + Duration::from_secs(1), |_, _, _| {});
     assert!(lose(&mut p, 3).is_empty() && p.is_empty(), "given up before");
@@ -149,6 +158,20 @@ fn restart_drops_requests_without_a_client() {
     let mut waits = 0;
     p.restart(at(), |owner| *owner == "set2", |_, _, _, _| waits += 1);
     assert_eq!((p.unwritten(), p.len(), waits), (&b"get1get3"[..], 2, 2));
+}
+
+#[test]
+fn restart_keeps_what_completes_an_answered_request_although_its_client_is_gone() {
+    for (written, replies, expected) in [(3, "+OK\r\n", "expire"), (0, "", "")] {
+        let mut p = pushed(&[("set", false)]);
+        p.push("expire", Ticket(1), b"expire", Skips::NONE, true, at());
+        p.note_companion();
+        write(&mut p, written);
+        assert!(feed(&mut p, replies).1.is_ok());
+        assert!(lose(&mut p, 3).is_empty());
+        p.restart(at(), |_| true, |_, _, _, _| ());
+        assert_eq!(p.unwritten(), expected.as_bytes());
+    }
 }
 
 #[test]

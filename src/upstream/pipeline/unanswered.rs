@@ -35,13 +35,14 @@ impl<W> Pipeline<W> {
             let request = old.get(start..end).unwrap_or_default();
             let sent = end <= written;
             let started = begun && index == 0;
-            let repeatable = entry.retry && !(entry.companion && doubtful);
-            doubtful = true;
+            // What it completes may not have been executed.
+            let orphan = entry.companion && doubtful;
+            doubtful |= !entry.own;
             if !entry.abandoned && !entry.own {
                 if started {
                     gone += 1;
                     report(&entry.owner, entry.ticket, Loss::Truncated, request);
-                } else if !sent || repeatable && may_repeat(entry.attempts) {
+                } else if !orphan && (!sent || entry.retry && may_repeat(entry.attempts)) {
                     doubtful = false;
                     entry.attempts += u8::from(sent);
                     entry.skips = entry.skips.anew();
@@ -84,14 +85,21 @@ impl<W> Pipeline<W> {
         // Replies would be those to other requests, perhaps of other clients. What crashes here is closed.
         assert_eq!(self.written, 0, "only on a new connection");
         debug_assert!(!self.begun, "half a reply of another connection");
-        // What is the proxy's own is about one connection alone.
-        let is_gone = |entry: &Entry<W>| entry.own || is_gone(&entry.owner);
-        let gone = self.line.iter().any(is_gone);
+        // What is the proxy's own is about one connection alone; what comes first and completes another request
+        // is wanted although its owner is gone: that request was answered.
+        let first = self.line.iter().position(|entry| !entry.own);
+        let outstanding =
+            first.filter(|first| self.line.get(*first).is_some_and(|it| it.companion));
+        let is_gone = |index: usize, entry: &Entry<W>| {
+            entry.own || (is_gone(&entry.owner) && outstanding != Some(index))
+        };
+        let gone = self.line.iter().enumerate().any(|(index, entry)| is_gone(index, entry));
         let old = if gone { std::mem::take(&mut self.bytes) } else { BytesMut::new() };
         let (mut start, bytes, abandoned) = (0, &mut self.bytes, &mut self.abandoned);
+        let mut index = 0..;
         self.line.retain_mut(|entry| {
             let end = start + entry.len;
-            let keep = !is_gone(entry);
+            let keep = !index.next().is_some_and(|index| is_gone(index, entry));
             *abandoned -= usize::from(entry.abandoned && !keep);
             if keep {
                 debug_assert!(entry.at <= now, "a request was put in line later");

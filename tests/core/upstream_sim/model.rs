@@ -21,6 +21,8 @@ pub enum Kind {
     Block,
     /// A read with a large reply.
     Large,
+    /// It completes the write before it.
+    Companion,
 }
 
 impl Kind {
@@ -29,7 +31,7 @@ impl Kind {
     }
 
     pub const fn retries(self) -> bool {
-        matches!(self, Self::Read | Self::Large)
+        matches!(self, Self::Read | Self::Large | Self::Companion)
     }
 }
 
@@ -149,6 +151,10 @@ impl Model {
             for (ticket, (asked, places)) in asked.iter().zip(&places).enumerate() {
                 let name = format!("{session}:{ticket}");
                 let count = places.len();
+                if asked.kind == Kind::Companion {
+                    self.check_companion(session, ticket, count);
+                    continue;
+                }
                 assert!(count <= 1, "{name} was executed {count} times: {asked:?}");
                 let (at, how) = asked.end.unwrap_or_else(|| panic!("{name} never ended"));
                 match how {
@@ -171,6 +177,25 @@ impl Model {
                     End::Answered | End::Lost(_) => {}
                 }
             }
+        }
+    }
+
+    /// What completes a write follows it if it was acknowledged, and never a write that may not have been executed.
+    fn check_companion(&self, session: usize, ticket: usize, count: usize) {
+        let [write, asked] = [ticket - 1, ticket].map(|at| &self.sessions[session][at]);
+        let how = asked.end.map(|(_, how)| how);
+        let name = format!("{session}:{ticket}");
+        match write.end {
+            Some((_, End::Answered)) => {
+                // It has waited as long, and was sent as often, as any request may be.
+                let given_up = matches!(how, Some(End::Lost(_)));
+                let done = count > 0 || given_up || how == Some(End::Error);
+                assert!(done, "{name} does not follow an acknowledged write: {asked:?}");
+            }
+            Some((_, End::Lost(Loss::OutcomeUnknown | Loss::Truncated))) => {
+                assert!(how != Some(End::Answered), "{name} follows what is unknown: {asked:?}");
+            }
+            _ => {}
         }
     }
 

@@ -294,7 +294,7 @@ impl Server {
         let kind = words.next().unwrap();
         let session: usize = words.next().unwrap().parse().unwrap();
         let ticket: u64 = words.next().unwrap().parse().unwrap();
-        let writes = matches!(kind, "W" | "S" | "X");
+        let writes = matches!(kind, "W" | "S" | "X" | "C");
         let answer = if self.loading {
             "-LOADING Redis is loading the dataset in memory\r\n".to_owned()
         } else if writes && self.writes_are_paused {

@@ -306,6 +306,7 @@ impl World {
             Kind::Slow(time) => (format!("S {session} {ticket} {time}\n"), none),
             Kind::Error => (format!("E {session} {ticket}\n"), none),
             Kind::Large => (format!("L {session} {ticket}\n"), none),
+            Kind::Companion => panic!("it is asked with its write"),
             Kind::Block => (
                 format!("M {session} {ticket}\nB {session} {ticket}\nX {session} {ticket}\n"),
                 Skips::of_transaction(2),
@@ -320,6 +321,13 @@ impl World {
             retries,
             self.now,
         );
+        if kind == Kind::Write && self.wanders && self.chance.below(4) == 0 {
+            let ticket = self.model.ask(session, Kind::Companion, self.now);
+            let bytes = format!("C {session} {ticket}\n");
+            let owner = Owner::Session(session);
+            pipeline.push(owner, Ticket(ticket), bytes.as_bytes(), none, true, self.now);
+            pipeline.note_companion();
+        }
     }
 
     /// Retires all connections, as a new certificate or password does.
@@ -713,7 +721,7 @@ impl World {
             if due.is_empty() {
                 break;
             }
-            let new = live.whole && b"RWSEML".contains(&due[0]);
+            let new = live.whole && b"RWSEMLC".contains(&due[0]);
             let takes_none = live.carrier.is_silent() || live.carrier.has_successor();
             assert!(
                 !(new && takes_none),

@@ -1,0 +1,89 @@
+//! A key that was written has its time to live although the connection is lost before the server has that.
+//!
+//! Owns: a connection that ends between a write and the EXPIRE behind it. Never knows: how the policy decides.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use super::support::client::Target;
+use super::support::proxy::{Proxy, configuration, directory, listener};
+use super::support::real_server::{Brand, Server, free_port, wait_until};
+use super::{has_default, inject};
+
+const EXPIRE: &[u8] = b"*4\r\n$6\r\nEXPIRE\r\n";
+
+/// Stands before a server. When it is armed, the next connection on which an EXPIRE comes ends with the reply to what
+/// is before that: the EXPIRE vanishes.
+struct Cut {
+    port: u16,
+    armed: Arc<AtomicBool>,
+}
+
+impl Cut {
+    fn before(server: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let armed = Arc::new(AtomicBool::new(false));
+        let shared = Arc::clone(&armed);
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, armed) = (near.unwrap(), Arc::clone(&shared));
+                let Ok(far) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let replies = (far.try_clone().unwrap(), near.try_clone().unwrap());
+                std::thread::spawn(move || pass_replies(replies));
+                std::thread::spawn(move || pass_requests(near, far, &armed));
+            }
+        });
+        Self { port, armed }
+    }
+}
+
+fn pass_replies((mut far, mut near): (TcpStream, TcpStream)) {
+    let _ = std::io::copy(&mut far, &mut near);
+    let _ = near.shutdown(Shutdown::Both);
+}
+
+fn pass_requests(mut near: TcpStream, mut far: TcpStream, armed: &AtomicBool) {
+    let mut chunk = [0; 64 * 1024];
+    while let Ok(count @ 1..) = near.read(&mut chunk) {
+        let bytes = &chunk[..count];
+        let at = bytes.windows(EXPIRE.len()).position(|window| window == EXPIRE);
+        let cut = at.filter(|_| armed.swap(false, SeqCst));
+        if far.write_all(&bytes[..cut.unwrap_or(count)]).is_err() {
+            break;
+        }
+        if cut.is_some() {
+            // The server answers what it has, and closes.
+            let _ = far.shutdown(Shutdown::Write);
+            return;
+        }
+    }
+    let _ = far.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn key_that_was_written_lives_as_long_as_it_may_although_the_connection_is_lost() {
+    let server = Server::plain(Brand::Redis);
+    let cut = Cut::before(server.port);
+    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+    let head = configuration(&server, &listener(&target, ""), "+@all ~* &*", telemetry);
+    let head =
+        head.replace(&format!("localhost:{}", server.port), &format!("127.0.0.1:{}", cut.port));
+    let proxy = Proxy::configured(directory(), target, telemetry, &format!("{head}\n{}", inject()));
+    for (watches, leaves) in [(false, false), (true, false), (false, true), (true, true)] {
+        let key = format!("list:{watches}:{leaves}");
+        let mut client = proxy.client();
+        if watches {
+            assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+        }
+        cut.armed.store(true, SeqCst);
+        assert_eq!(client.ask_text(&["RPUSH", &key, "1"]), ":1", "it is acknowledged");
+        if leaves {
+            drop(client);
+        }
+        wait_until(&format!("{key} has a time to live"), || has_default(&server, &key));
+        assert!(!cut.armed.load(SeqCst), "{key}: no EXPIRE came");
+    }
+}
