@@ -141,7 +141,7 @@ impl<M: Member> Registry<M> {
     }
 
     /// Removes a key. Sessions stop using its connections.
-    pub(super) fn remove(&self, key: PoolKey) {
+    pub fn remove(&self, key: PoolKey) {
         let removed = self.current.borrow_mut().remove(&key);
         removed.iter().flatten().for_each(|member| member.retire());
         self.check_invariants();

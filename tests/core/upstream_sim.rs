@@ -18,14 +18,17 @@ use crate::support::seeds;
 mod server;
 mod world;
 
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::support::choices::Choices;
+use crate::support::shrink::{Kept, fewest};
 use model::{End, Kind};
 use respgate::internals::base::clock;
 use respgate::internals::config::OnOutage;
 use respgate::internals::upstream::decisions::{Patience, Registry, Timing};
-use world::World;
+use world::{KEYS, World};
 
 const SEEDS: u64 = 200;
 const PINNED_SEEDS: u64 = 100;
@@ -45,9 +48,22 @@ fn seeds_are_so_many_or_a_range() {
 }
 
 #[test]
+fn shrinking_leaves_the_steps_that_a_failure_needs() {
+    let failing = |kept: &Kept| assert!(!(kept.has(17) && kept.has(40) && !kept.has(200)));
+    assert_eq!(fewest(100, failing), Some(vec![17, 40]));
+    assert_eq!(fewest(100, |_| {}), None, "it does not fail");
+    assert_eq!(fewest(100, |_| panic!("always")), Some(vec![]));
+}
+
+#[test]
 fn upstream_half_survives_every_accident() {
     let now = clock::now();
-    seeds::play(SEEDS, |seed, loud| run(seed, now, loud));
+    let all = Kept::default();
+    seeds::play_and_explain(
+        SEEDS,
+        |seed, loud| run(seed, now, loud, &all, &Steps::default()),
+        |seed| explain(seed, now),
+    );
 }
 
 #[test]
@@ -128,7 +144,33 @@ fn number_of(choices: &mut Choices, least: usize, most: usize) -> u64 {
     (least + choices.below(most - least)) as u64
 }
 
-fn run(seed: u64, begin: Instant, loud: bool) {
+/// What happens in a run, and when.
+type Steps = RefCell<Vec<(Duration, Event)>>;
+
+/// The fewest steps with which the seed fails.
+fn explain(seed: u64, now: Instant) -> String {
+    let steps = Steps::default();
+    let play = |kept: &Kept, steps: &Steps| run(seed, now, false, kept, steps);
+    let _ = catch_unwind(AssertUnwindSafe(|| play(&Kept::default(), &steps)));
+    let steps = steps.into_inner();
+    let Some(fewest) = fewest(steps.len(), |kept| play(kept, &Steps::default())) else {
+        return "it does not fail again".to_owned();
+    };
+    let lines = fewest.iter().map(|step| {
+        let (at, event) = steps[*step];
+        let what = match event {
+            Event::Ask(session) => format!("session {session} sends requests"),
+            Event::Accident(accident) => format!("{accident:?}"),
+            Event::Heal(accident) => format!("{accident:?} is over"),
+        };
+        format!("  {at:>12?} {what}\n")
+    });
+    let lines: String = lines.collect();
+    format!("{} of its {} steps are enough:\n{lines}", fewest.len(), steps.len())
+}
+
+/// Plays a seed, with these of its steps; all are added to `steps`.
+fn run(seed: u64, begin: Instant, loud: bool, kept: &Kept, steps: &Steps) {
     let mut choices = Choices::from_seed(seed);
     let timing = Timing {
         command_timeout: ms(*choices.pick(&[400, 2000, 4000])),
@@ -152,7 +194,10 @@ fn run(seed: u64, begin: Instant, loud: bool) {
         world.settle();
         world.now = world.next().min(script.next()).min(end);
         while script.next() <= world.now {
-            script.step(&mut choices, &mut world);
+            let at = script.next().saturating_duration_since(begin);
+            let happens = kept.has(steps.borrow().len());
+            let event = script.step(&mut choices, &mut world, happens);
+            steps.borrow_mut().push((at, event));
         }
     }
     script.heal_all(&mut choices, &mut world);
@@ -175,6 +220,13 @@ fn finish(world: &mut World) {
         assert_eq!(world.model.in_flight(session), 0, "session {session} still waits");
     }
     assert_eq!(world.asides(), 0, "something is still set aside");
+    let before = (world.asked, world.opened);
+    (0..KEYS.len()).for_each(|key| world.open(key));
+    pass(world, Duration::from_secs(1));
+    let [asked, opened] = [world.asked - before.0, world.opened - before.1];
+    assert!(asked > 0 && opened == asked, "{opened} of {asked} sessions get a connection");
+    // Nothing uses them but that.
+    pass(world, Duration::from_secs(5));
     assert_eq!(world.silent, 0, "a server is still silent");
     assert_eq!(world.node.outage_since(), None, "there is still an outage");
     world.check_freshness();
@@ -203,8 +255,10 @@ fn finish(world: &mut World) {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Ask,
-    Accident,
+    /// A session sends requests; which one is drawn then.
+    Ask(usize),
+    /// One begins; which one is drawn then.
+    Accident(Accident),
     Heal(Accident),
 }
 
@@ -229,9 +283,10 @@ enum Accident {
     BusyScript,
     NoDatabase,
     PausedWrites,
+    Panic,
 }
 
-const ACCIDENTS: [Accident; 19] = [
+const ACCIDENTS: [Accident; 20] = [
     Accident::Down,
     Accident::Reset,
     Accident::ResetOne,
@@ -251,6 +306,7 @@ const ACCIDENTS: [Accident; 19] = [
     Accident::BusyScript,
     Accident::NoDatabase,
     Accident::PausedWrites,
+    Accident::Panic,
 ];
 
 /// What happens when.
@@ -271,7 +327,10 @@ impl Script {
         let none = weights.iter().all(|weight| *weight == 0);
         let weights = if none { vec![1; ACCIDENTS.len()] } else { weights };
         Self {
-            events: vec![(now + ms(50), Event::Ask), (now + ms(500), Event::Accident)],
+            events: vec![
+                (now + ms(50), Event::Ask(0)),
+                (now + ms(500), Event::Accident(Accident::Down)),
+            ],
             weights,
             gap: *choices.pick(&[30, 150, 800]),
             pause: *choices.pick(&[300, 1500, 4000]),
@@ -284,34 +343,50 @@ impl Script {
         self.events.iter().map(|(at, _)| *at).min().unwrap()
     }
 
-    fn step(&mut self, choices: &mut Choices, world: &mut World) {
+    /// The next step; unless it `happens` only its place in time is taken, so that the others stay as they are.
+    fn step(&mut self, choices: &mut Choices, world: &mut World, happens: bool) -> Event {
         let first = (0..self.events.len()).min_by_key(|at| self.events[*at].0).unwrap();
         let (_, event) = self.events.remove(first);
         match event {
-            Event::Ask => {
+            Event::Ask(_) => {
                 let session = choices.below(SESSIONS);
                 for _ in 0..=choices.below(4) {
                     let kind = self.kind(choices);
-                    if world.model.in_flight(session) < 16 {
+                    if happens && world.model.in_flight(session) < 16 {
                         world.ask(session, kind);
                     }
                 }
+                let opens = choices.below(KEYS.len() * 4);
+                if happens && opens < KEYS.len() {
+                    world.open(opens);
+                }
                 let gap = ms(number_of(choices, 1, self.gap));
-                self.events.push((world.now + gap, Event::Ask));
+                self.events.push((world.now + gap, Event::Ask(0)));
+                Event::Ask(session)
             }
-            Event::Accident => {
+            Event::Accident(_) => {
                 let accident = ACCIDENTS[choices.weighted(&self.weights)];
-                if world.loud {
+                if world.loud && happens {
                     eprintln!("{:?} ---- {accident:?}", world.now);
                 }
-                begin(accident, choices, world);
+                // Whatever it draws, those behind it draw the same.
+                let mut own = Choices::from_seed(choices.below(1 << 30) as u64);
+                if happens {
+                    begin(accident, &mut own, world);
+                }
                 let most = *choices.pick(&[100, 900, 6000]);
                 let lasts = ms(number_of(choices, 20, most));
                 self.events.push((world.now + lasts, Event::Heal(accident)));
                 let pause = ms(number_of(choices, 50, self.pause));
-                self.events.push((world.now + pause, Event::Accident));
+                self.events.push((world.now + pause, Event::Accident(Accident::Down)));
+                Event::Accident(accident)
             }
-            Event::Heal(accident) => heal(accident, choices, world),
+            Event::Heal(accident) => {
+                let mut own = Choices::from_seed(choices.below(1 << 30) as u64);
+                // What has not begun has nothing to end.
+                heal(accident, &mut own, world);
+                event
+            }
         }
     }
 
@@ -375,6 +450,7 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
             }
         }
         Accident::PausedWrites => world.server.writes_are_paused = true,
+        Accident::Panic => world.crash(choices.below(64)),
         Accident::HalfWrite if wires > 0 => {
             world.server.wires[wires - 1].window = choices.below(30)
         }
@@ -435,6 +511,7 @@ fn heal(accident: Accident, choices: &mut Choices, world: &mut World) {
         | Accident::Failover
         | Accident::Rotation
         | Accident::NewPassword
-        | Accident::UnexpectedReply => {}
+        | Accident::UnexpectedReply
+        | Accident::Panic => {}
     }
 }

@@ -28,3 +28,4 @@ pub mod real_server;
 pub mod script;
 pub mod secure;
 pub mod seeds;
+pub mod shrink;

@@ -38,14 +38,26 @@ pub fn command(seed: u64) -> String {
     format!("RESPGATE_SEED={seed} cargo test --locked --test {} {test}", env!("CARGO_CRATE_NAME"))
 }
 
-/// Plays `usual` seeds, or those of `RESPGATE_SEEDS`; with `RESPGATE_SEED` that one alone, and `play` is
-/// to show its events.
-pub fn play(usual: u64, mut play: impl FnMut(u64, bool)) {
+/// Plays like [`play`]; of a seed that fails, `explain` returns what is to be shown besides.
+pub fn play_and_explain(
+    usual: u64,
+    mut play: impl FnMut(u64, bool),
+    mut explain: impl FnMut(u64) -> String,
+) {
     let one = number("RESPGATE_SEED");
     let seeds = one.map_or_else(|| range(usual), |seed| seed..seed + 1);
     assert!(!seeds.is_empty(), "there is no seed to play");
     for seed in seeds {
         let held = catch_unwind(AssertUnwindSafe(|| play(seed, one.is_some())));
-        assert!(held.is_ok(), "seed {seed}; with its events: {}", command(seed));
+        if held.is_err() {
+            let more = explain(seed);
+            panic!("seed {seed}; with its events: {}\n{more}", command(seed));
+        }
     }
+}
+
+/// Plays `usual` seeds, or those of `RESPGATE_SEEDS`; with `RESPGATE_SEED` that one alone, and `play` is
+/// to show its events.
+pub fn play(usual: u64, play: impl FnMut(u64, bool)) {
+    play_and_explain(usual, play, |_| String::new());
 }

@@ -21,7 +21,7 @@ pub enum Kind {
     Block,
     /// A read with a large reply.
     Large,
-    /// It completes the write before it.
+    /// Completes the write before it.
     Companion,
 }
 
@@ -162,7 +162,7 @@ impl Model {
                         assert_eq!(count, 1, "{name} was acknowledged and not executed");
                     }
                     End::Error => assert_eq!(count, 0, "{name} was refused and executed"),
-                    End::Lost(Loss::Unavailable(_)) => {
+                    End::Lost(Loss::Unavailable(_) | Loss::Abandoned) => {
                         assert_eq!(count, 0, "{name} was executed, and said not to be");
                     }
                     End::Lost(Loss::OutcomeUnknown | Loss::Truncated) if count > 0 => {

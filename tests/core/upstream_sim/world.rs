@@ -25,6 +25,8 @@ use crate::support::choices::Choices;
 const RETRIES: u8 = 2;
 pub const KEYS: [PoolKey; 3] =
     [HOME, PoolKey { database: 3, ..HOME }, PoolKey { database: 5, ..HOME }];
+/// A session that needs nothing but a connection waits for it this long.
+const OPEN_TIME: Duration = Duration::from_secs(2);
 /// Unread bytes of a session that reads slowly count so often: fewer have to be simulated.
 const UNREAD_WEIGHT: usize = 64;
 
@@ -112,6 +114,8 @@ pub struct Life {
     look_at: Option<Instant>,
     /// When the server said that it cannot serve this line now.
     answered: Option<Instant>,
+    /// Since when sessions wait for a connection and ask nothing of it: SELECT, HELLO.
+    openers: Vec<Instant>,
 }
 
 impl Life {
@@ -145,6 +149,9 @@ pub struct World {
     pub attempts: Vec<Instant>,
     /// Connections that said that they are silent.
     pub silent: i64,
+    /// How often sessions asked for a connection alone, and how often there was one.
+    pub asked: usize,
+    pub opened: usize,
     chance: Choices,
     pub loud: bool,
 }
@@ -185,6 +192,8 @@ impl World {
             password: 1,
             attempts: Vec::new(),
             silent: 0,
+            asked: 0,
+            opened: 0,
             chance,
             loud: false,
         };
@@ -214,6 +223,7 @@ impl World {
             dial: None,
             look_at: None,
             answered: None,
+            openers: Vec::new(),
         })));
         entry
     }
@@ -222,7 +232,8 @@ impl World {
     fn place(&mut self, key: usize) -> Option<usize> {
         for life in self.lives.iter().flatten() {
             let line = &life.line;
-            life.entry.is_idle.set(!line.is_up() && !line.is_wanted(false));
+            let asked = !life.openers.is_empty();
+            life.entry.is_idle.set(!line.is_up() && !line.is_wanted(asked));
         }
         let place = self.registry.place(KEYS[key]);
         self.note_left();
@@ -330,6 +341,50 @@ impl World {
         }
     }
 
+    /// A session opens a connection of this key, unless there is no place for it, and sends nothing.
+    pub fn open(&mut self, key: usize) {
+        let Some(at) = self.place(key) else { return };
+        let life = self.lives[at].as_mut().unwrap();
+        self.asked += 1;
+        if life.line.is_up() {
+            self.opened += 1;
+        } else {
+            life.openers.push(self.now);
+        }
+    }
+
+    /// The task that serves a line has panicked.
+    pub fn crash(&mut self, which: usize) {
+        let alive: Vec<usize> =
+            (0..self.lives.len()).filter(|at| self.lives[*at].is_some()).collect();
+        let at = alive[which % alive.len()];
+        let mut life = self.lives[at].take().unwrap();
+        let dials = life.live.as_mut().map(|live| live.dialing.take());
+        dials.flatten().into_iter().chain(life.dial.take()).for_each(|dial| self.cancel(dial));
+        if let Some(live) = life.live.take() {
+            if live.carrier.is_silent() {
+                self.node.handle_silence(false);
+                self.silent -= 1;
+            }
+            life.entry.stalled.set(false);
+            self.server.close(live.wire, true);
+        }
+        life.connector = Connector::default();
+        (life.look_at, life.answered) = (None, None);
+        life.openers.clear();
+        let lost = life.line.handle_defect(self.now);
+        self.say(|| format!("{at} panics, {} in line", lost.len()));
+        for (owner, ticket, loss) in lost.into_losses() {
+            if let Some(session) = owner.into_session() {
+                self.model.lose(session, ticket.0, loss, self.now);
+            }
+        }
+        let entropy = self.draw();
+        self.dials.died(false, Duration::ZERO, self.now);
+        self.node.handle_connection_lost(false, self.now, self.now, entropy);
+        self.lives[at] = Some(life);
+    }
+
     /// Retires all connections, as a new certificate or password does.
     pub fn rotate(&mut self) {
         self.generation += 1;
@@ -432,7 +487,7 @@ impl World {
                 let longest = if waits { BUSY_TICK * 2 } else { self.timing.health_check_interval };
                 assert!(timer > self.now && timer <= self.now + longest, "{at} has no clock");
                 assert!(live.carrier.ended().is_none(), "{at} has ended and is still there");
-            } else if waits {
+            } else if waits || !life.openers.is_empty() {
                 let look_at = life.look_at.expect("what waits is looked at");
                 assert!(look_at <= self.now + WAIT_TICK, "{at} is not looked at");
                 let pauses = life.answered.is_some_and(|then| self.now < then + WAIT_TICK);
@@ -449,9 +504,10 @@ impl World {
     /// A line without a connection. Returns whether anything has happened, and whether it is done.
     fn connect(&mut self, at: usize, life: &mut Life) -> (bool, bool) {
         let mut progress = false;
+        life.openers.retain(|since| self.now < *since + OPEN_TIME);
         for _ in 0..8 {
-            let Life { connector, line, .. } = &mut *life;
-            match connector.poll(line, false, self.patience, self.now) {
+            let Life { connector, line, openers, .. } = &mut *life;
+            match connector.poll(line, !openers.is_empty(), self.patience, self.now) {
                 ConnectTurn::Done => {
                     assert!(life.dial.is_none(), "{at} is dialed for, and done");
                     return (true, true);
@@ -494,6 +550,16 @@ impl World {
         let after = life.connector.handle_dialed(&mut life.line, outcome, self.now);
         if matches!(after, After::Answer | After::Refuse) {
             life.answered = Some(self.now);
+        }
+        match outcome {
+            Outcome::Up => self.opened += std::mem::take(&mut life.openers).len(),
+            Outcome::NoDatabase if !life.openers.is_empty() => {
+                life.openers.clear();
+                self.registry.remove(KEYS[life.entry.key]);
+                life.line.closing |= life.is_aside();
+                self.note_left();
+            }
+            Outcome::NoDatabase | Outcome::Busy | Outcome::Failed => {}
         }
         match (after, reached) {
             (After::Serve, Reached::Up(wire)) => self.up(at, life, wire),

@@ -14,7 +14,7 @@ use super::{has_default, inject};
 
 const EXPIRE: &[u8] = b"*4\r\n$6\r\nEXPIRE\r\n";
 
-/// Stands before a server. When it is armed, the next connection on which an EXPIRE comes ends with the reply to what
+/// Passes bytes on to a server. Armed, it ends the next connection on which an EXPIRE comes with the reply to what
 /// is before that: the EXPIRE vanishes.
 struct Cut {
     port: u16,
