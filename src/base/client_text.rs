@@ -92,6 +92,8 @@ own! {
             "yes, it reads only", "As the text describes";
         LONG_ANSWER = "ERR respgate: the answers about clients to this request, or this transaction, are longer than 32 MiB; ask for fewer",
             "yes, it reads only", "As the text describes; CLIENT LIST, CLIENT INFO, CLIENT GETNAME";
+        LONG_SEARCH = "ERR respgate: the commands of this transaction search too many clients; send CLIENT LIST and CLIENT KILL without MULTI, or name clients by ID",
+            "no", "As the text describes";
         UNAUDITED = "ERR respgate: the audit log has no room for this command (AUD-E003); it was not executed",
             "no", "See [the audit log](audit.md), `audit.on_overflow`";
     }

@@ -187,7 +187,7 @@ impl RequestBuf {
     }
 
     /// Bytes kept.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
     }
 

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::exec_reply::ExecReply;
 use super::expect::Expect;
+use super::local;
 use super::own::OwnReply;
 use super::queued;
 use super::reply_mode::ReplyMode;
@@ -80,13 +81,11 @@ pub(super) fn write_push(session: &Session, frame: &[u8], out: &mut BytesMut) {
 /// The transaction whose answer is due, if one is.
 pub(super) fn awaited_exec(session: &mut Session) -> Option<Box<ExecReply>> {
     let front = session.replies.queue.front()?;
-    if !matches!(front.expect, Expect::Exec(_) | Expect::Own(OwnReply::Exec)) {
-        return None;
+    if matches!(front.expect, Expect::Own(OwnReply::Exec)) {
+        front.expect = Expect::Plain;
+        return Some(Box::new(session.own.get_or_insert_default().executed()));
     }
-    if let Expect::Exec(executed) = std::mem::replace(&mut front.expect, Expect::Plain) {
-        return Some(executed);
-    }
-    Some(Box::new(session.own.get_or_insert_default().executed()))
+    session.replies.queue.take_executed()
 }
 
 /// The session's own connection ends within EXEC's array, as that of a client that has killed itself:
@@ -139,9 +138,14 @@ fn complete_element(session: &mut Session, executed: &mut ExecReply, element: &[
         Some(special) => {
             let mut own = BytesMut::new();
             let here = special.stays_here();
-            queued::complete_special(session, special, element, executed.room(), &mut own);
+            if let ExecFixup::Local(spec, request) = &special {
+                let (request, room) = (request.as_request(), (None, executed.room));
+                executed.room = local::write_local(session, spec, &request, room, &mut own);
+            } else {
+                queued::complete_special(session, special, element, &mut own);
+            }
             if here {
-                executed.note_answered(&own);
+                executed.room = executed.room.after_answer(own.len());
             }
             executed.put(&own);
             // Nothing follows the answer to a client that has killed itself.

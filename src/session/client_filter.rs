@@ -212,6 +212,14 @@ impl Filter {
         Ok(())
     }
 
+    /// The numbers that a client must have one of, in ascending order.
+    pub(super) fn ids(&self) -> Option<&[i64]> {
+        self.conditions.iter().find_map(|condition| match condition {
+            (Condition::Ids(ids), false) => Some(&**ids),
+            _ => None,
+        })
+    }
+
     pub(super) fn fits(&self, entry: &ClientEntry, now: Instant) -> bool {
         self.conditions.iter().all(|(condition, not)| condition.is_met(entry, now) != *not)
     }

@@ -37,6 +37,15 @@ impl ClientInfo {
     }
 }
 
+/// What a client has set of itself, as far as operators are shown it: a name may be as long as an argument.
+pub(super) fn shown(text: &[u8]) -> String {
+    let most = limits::SHOWN_NAME_BYTES_MAX;
+    let begin = text.get(..most).unwrap_or(text);
+    debug_assert!(begin.len() <= most, "a name is shown as a whole however long it is");
+    let end = if text.len() > most { "…" } else { "" };
+    format!("{}{end}", String::from_utf8_lossy(begin))
+}
+
 /// Redis networking.c `validateClientAttr`: printable, without space.
 pub(super) fn is_valid_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))

@@ -3,9 +3,12 @@
 //!
 //! Owns: the answers. Never knows: how a client is described, which options choose it.
 
+use std::rc::Rc;
+
 use bytes::BytesMut;
 
 use super::access::Auth;
+use super::answer_room::AnswerRoom;
 use super::client_filter::Filter;
 use super::client_info::Form;
 use super::client_line::write_line;
@@ -14,6 +17,7 @@ use super::expect::Expect;
 use super::figures::{Figures, Marks, StateFigures};
 use super::pending_query::{Arrived, PendingQuery};
 use super::queue::Class;
+use super::roster::ClientEntry;
 use super::state::{Session, send_wire};
 use super::step::Step;
 use super::{client_text, late};
@@ -145,44 +149,76 @@ pub(super) fn write_list(
     session: &Session,
     spec: &'static Spec,
     request: &Request<'_>,
-    (auth, room): (Option<&Auth>, usize),
+    (auth, room): (Option<&Auth>, AnswerRoom),
     out: &mut BytesMut,
-) {
-    if room == 0 {
-        return encode::error(out, client_text::LONG_ANSWER);
+) -> AnswerRoom {
+    if room.bytes() == 0 {
+        encode::error(out, client_text::LONG_ANSWER);
+        return room;
     }
     show_request(session, spec, request);
     let found = match Filter::of_list(request, session.roster.server(), auth) {
         Ok(found) => found,
-        Err(line) => return encode::error(out, line),
+        Err(line) => {
+            encode::error(out, line);
+            return room;
+        }
     };
     let (own, now) = (&session.entry, session.roster.now());
-    let entries = match found {
-        Ok(filter) => {
-            let mut entries = session.roster.all(own);
-            entries
-                .retain(|entry| filter.fits(entry, now) && !(filter.skip_me && entry.id == own.id));
-            entries
+    let searched = match found {
+        Ok(filter) => search(session, &filter, room),
+        Err(ids) => {
+            let listed = ids.into_iter().filter_map(|id| session.roster.find(own, id));
+            Some((listed.collect(), room))
         }
-        Err(ids) => ids.into_iter().filter_map(|id| session.roster.find(own, id)).collect(),
+    };
+    let Some((entries, room)) = searched else {
+        encode::error(out, client_text::LONG_SEARCH);
+        return room;
     };
     let (mut text, mut fits) = (String::new(), true);
     with_form(session, |form| {
         fits = entries.iter().all(|entry| {
             // A name may be as long as all lines together.
-            let has_room = text.len() + entry.held_bytes() < room;
+            let has_room = text.len() + entry.held_bytes() < room.bytes();
             if has_room {
                 write_line(form, entry, now, &mut text);
             }
-            has_room && text.len() <= room
+            has_room && text.len() <= room.bytes()
         });
     });
-    debug_assert!(!fits || text.len() <= room, "what has no room is sent");
+    debug_assert!(!fits || text.len() <= room.bytes(), "what has no room is sent");
     if fits {
         write_text(out, text.as_bytes(), session.dialect.protocol());
+        room
     } else {
         encode::error(out, client_text::LONG_ANSWER);
+        room.closed()
     }
+}
+
+/// The clients that a filter fits, in the order in which they came, and the room that is left. `None`: there was too
+/// much to look at.
+fn search(
+    session: &Session,
+    filter: &Filter,
+    room: AnswerRoom,
+) -> Option<(Vec<Rc<ClientEntry>>, AnswerRoom)> {
+    if !room.has_search() {
+        return None;
+    }
+    let (own, now) = (&session.entry, session.roster.now());
+    let (mut found, searched) = match filter.ids() {
+        Some(ids) => {
+            (ids.iter().filter_map(|id| session.roster.find(own, *id)).collect(), ids.len())
+        }
+        None => session.roster.search(own),
+    };
+    found.retain(|entry: &Rc<ClientEntry>| {
+        filter.fits(entry, now) && !(filter.skip_me && entry.id == own.id)
+    });
+    debug_assert!(found.is_sorted_by_key(|entry| entry.id), "they are shown in another order");
+    Some((found, room.after_search(searched)))
 }
 
 /// KILL. A client that kills itself reads the answer first.
@@ -190,22 +226,24 @@ pub(super) fn write_kill(
     session: &mut Session,
     spec: &'static Spec,
     request: &Request<'_>,
-    auth: Option<&Auth>,
+    (auth, room): (Option<&Auth>, AnswerRoom),
     out: &mut BytesMut,
-) {
+) -> AnswerRoom {
     show_request(session, spec, request);
     let filter = match Filter::of_kill(request, session.roster.server(), auth) {
         Ok(filter) => filter,
-        Err(line) => return encode::error(out, line),
-    };
-    let (own, now) = (session.entry.id, session.roster.now());
-    let mut killed = 0;
-    for entry in session.roster.all(&session.entry) {
-        if !filter.fits(&entry, now) || (filter.skip_me && entry.id == own) {
-            continue;
+        Err(line) => {
+            encode::error(out, line);
+            return room;
         }
-        killed += 1;
-        if entry.id == own {
+    };
+    let Some((found, room)) = search(session, &filter, room) else {
+        encode::error(out, client_text::LONG_SEARCH);
+        return room;
+    };
+    let killed = i64::try_from(found.len()).unwrap_or(i64::MAX);
+    for entry in found {
+        if entry.id == session.entry.id {
             session.farewell = true;
         } else {
             session.roster.kill(&entry);
@@ -216,6 +254,7 @@ pub(super) fn write_kill(
         (3, _) => encode::simple(out, client_text::OK),
         _ => encode::integer(out, killed),
     }
+    room
 }
 
 /// UNBLOCK: the server does it, to the connection that the blocked client has there, so that

@@ -6,9 +6,8 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use super::client_text;
+use super::answer_room::AnswerRoom;
 use super::transaction::ExecFixup;
-use crate::base::limits;
 
 /// What is left to do of EXEC's array. An array has a place for every command, and a server puts more
 /// into it: an acknowledgement for each name of SUBSCRIBE, messages, lines of MONITOR. What does not fit
@@ -29,8 +28,10 @@ pub(super) struct ExecReply {
     /// Nothing but messages and acknowledgements reaches the client.
     pub muted: bool,
     pub skips_next: bool,
-    /// Bytes of the commands that respgate itself has answered.
-    answered: usize,
+    /// Room for answers of respgate's own.
+    pub room: AnswerRoom,
+    /// Bytes that the specials keep elsewhere.
+    kept: usize,
     /// The client gets all of it at once.
     pub out: BytesMut,
 }
@@ -39,7 +40,8 @@ impl ExecReply {
     pub(super) fn new(specials: Vec<(u32, ExecFixup)>, reads: Vec<u32>, holds: bool) -> Self {
         debug_assert!(specials.is_sorted_by_key(|(at, _)| *at), "they are looked for in order");
         debug_assert!(reads.is_sorted(), "they are looked for in order");
-        Self { specials: specials.into(), reads, holds, ..Self::default() }
+        let kept = specials.iter().map(|(_, special)| special.heap_bytes()).sum();
+        Self { specials: specials.into(), reads, holds, kept, ..Self::default() }
     }
 
     /// Whether the array has begun, so that the next frame belongs to it.
@@ -51,23 +53,18 @@ impl ExecReply {
         let index = self.index;
         let due = |(at, _): &(u32, ExecFixup)| *at >= index;
         debug_assert!(self.specials.front().is_none_or(due), "one was passed by");
-        self.specials.pop_front_if(|(at, _)| *at == index).map(|(_, special)| special)
+        let (_, special) = self.specials.pop_front_if(|(at, _)| *at == index)?;
+        debug_assert!(self.kept >= special.heap_bytes(), "what it keeps was not counted");
+        self.kept = self.kept.saturating_sub(special.heap_bytes());
+        Some(special)
     }
 
-    /// How long the answer to a command that respgate itself answers may be.
-    pub(super) const fn room(&self) -> usize {
-        debug_assert!(self.count.is_some(), "nothing is answered before the array has begun");
-        limits::CLIENT_ANSWER_BYTES_MAX.saturating_sub(self.answered)
-    }
-
-    /// Respgate has answered a command itself. One for which there was no room is the last that is tried.
-    pub(super) fn note_answered(&mut self, answer: &[u8]) {
-        let is_full = answer
-            .strip_prefix(b"-")
-            .is_some_and(|text| text.starts_with(client_text::LONG_ANSWER.as_bytes()));
-        let bytes = if is_full { limits::CLIENT_ANSWER_BYTES_MAX } else { answer.len() };
-        self.answered = self.answered.saturating_add(bytes);
-        debug_assert!(!is_full || self.room() == 0, "another is tried");
+    /// Bytes that are kept until the array is whole.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.kept
+            + self.specials.capacity() * size_of::<(u32, ExecFixup)>()
+            + self.reads.capacity() * size_of::<u32>()
+            + self.out.capacity()
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {

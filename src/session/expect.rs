@@ -50,6 +50,12 @@ pub(super) enum Expect {
 }
 
 impl Expect {
+    /// Bytes that are kept of a transaction until it is answered.
+    #[inline(always)]
+    pub(super) fn held_bytes(&self) -> usize {
+        if let Self::Exec(executed) = self { executed.held_bytes() } else { 0 }
+    }
+
     /// Whether nothing of the session is judged before it is answered.
     pub(super) fn holds_others(&self) -> bool {
         if let Self::Exec(executed) = self {

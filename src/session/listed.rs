@@ -4,8 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::client_info::shown;
 use super::figures::Marks;
-use super::roster::{ClientEntry, Roster, shown};
+use super::roster::{ClientEntry, Roster};
 use crate::config::CertificatePattern;
 
 /// One client.

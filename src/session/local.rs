@@ -6,6 +6,7 @@
 use bytes::BytesMut;
 
 use super::access::Auth;
+use super::answer_room::AnswerRoom;
 use super::client_info::is_valid_name;
 use super::context::Context;
 use super::expect::Expect;
@@ -47,6 +48,12 @@ pub(super) fn answer_local(
         {
             return Step::Wait;
         }
+        // Others are served before the next search.
+        Local::List | Local::Kill
+            if session.roster.searched() >= limits::SEARCHED_CLIENTS_PER_TURN =>
+        {
+            return Step::Pause(ctx.now + limits::CLIENT_SEARCH_PAUSE);
+        }
         Local::Info | Local::List | Local::Kill => {
             if let Err(step) = clients::learn_form(session, ctx) {
                 return step;
@@ -63,7 +70,7 @@ pub(super) fn answer_local(
         | Local::TrackingInfo => {}
     }
     let mut reply = BytesMut::new();
-    let room = limits::CLIENT_ANSWER_BYTES_MAX;
+    let room = AnswerRoom::default();
     write_local(session, spec, request, (Some(ctx.auth), room), &mut reply);
     session.answer(out, |out| out.extend_from_slice(&reply));
     if session.farewell { Step::Close } else { Step::Done }
@@ -85,23 +92,27 @@ fn client_reply(session: &mut Session, request: &Request<'_>, out: &mut BytesMut
     Step::Done
 }
 
-/// The answer itself, of no more than `room` bytes unless it is short; also for places inside EXEC's array, where
-/// `auth` is not at hand.
+/// The answer itself, of which no more than is short goes beyond `room`; also for places inside EXEC's array, where
+/// `auth` is not at hand. Returns what is left of the room for answers about clients.
 pub(super) fn write_local(
     session: &mut Session,
     spec: &'static Spec,
     request: &Request<'_>,
-    (auth, room): (Option<&Auth>, usize),
+    (auth, room): (Option<&Auth>, AnswerRoom),
     out: &mut BytesMut,
-) {
+) -> AnswerRoom {
     let error = |out: &mut BytesMut, text: &str| encode::error(out, text.as_bytes());
     let option = request.arg(2).unwrap_or_default();
-    let Effect::Local(local) = spec.effect else { return error(out, client_text::NEVER) };
+    let Effect::Local(local) = spec.effect else {
+        error(out, client_text::NEVER);
+        return room;
+    };
     match local {
         Local::WhoAmI => encode::bulk(out, session.user.name().as_str().as_bytes()),
         Local::Id => encode::integer(out, i64::try_from(session.entry.id).unwrap_or(i64::MAX)),
-        Local::GetName | Local::Info if session.entry.held_bytes() >= room => {
+        Local::GetName | Local::Info if session.entry.held_bytes() >= room.bytes() => {
             error(out, client_text::LONG_ANSWER);
+            return room.closed();
         }
         Local::GetName => match &*session.entry.client_info() {
             Some(client_info) if !client_info.name.is_empty() => {
@@ -116,8 +127,8 @@ pub(super) fn write_local(
         Local::SetName => error(out, client_text::BAD_NAME),
         Local::SetInfo => set_info(session, option, request.arg(3).unwrap_or_default(), out),
         Local::Info => clients::write_info(session, spec, request, out),
-        Local::List => clients::write_list(session, spec, request, (auth, room), out),
-        Local::Kill => clients::write_kill(session, spec, request, auth, out),
+        Local::List => return clients::write_list(session, spec, request, (auth, room), out),
+        Local::Kill => return clients::write_kill(session, spec, request, (auth, room), out),
         Local::Capa => {
             // Valkey networking.c `clientCapaCommand`: what it does not know does no harm.
             if request.args().skip(2).any(|word| word.eq_ignore_ascii_case(b"redirect")) {
@@ -141,6 +152,7 @@ pub(super) fn write_local(
         | Local::Reply
         | Local::Unblock => error(out, client_text::NEVER),
     }
+    room
 }
 
 /// Redis 7.2 networking.c `clientSetinfoCommand`.

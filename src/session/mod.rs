@@ -12,6 +12,7 @@
 
 mod access;
 mod admission;
+mod answer_room;
 mod array;
 mod awaited;
 mod block_end;

@@ -30,6 +30,8 @@ pub(super) struct Own {
     /// them that change what is known here.
     queued: u32,
     specials: Vec<(u32, ExecFixup)>,
+    /// Bytes that those keep elsewhere.
+    heap: usize,
     /// Queued commands that only read.
     reads: Vec<u32>,
     /// A new connection does not know the client's name yet.
@@ -154,7 +156,8 @@ impl Own {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.specials.capacity() * size_of::<(u32, ExecFixup)>()
+        self.heap
+            + self.specials.capacity() * size_of::<(u32, ExecFixup)>()
             + self.reads.capacity() * size_of::<u32>()
     }
 
@@ -190,7 +193,7 @@ impl Own {
     pub(super) fn take_multi(&mut self, ok: bool) {
         debug_assert!(self.asked > 0, "MULTI was not sent");
         self.asked = self.asked.saturating_sub(1);
-        (self.queued, self.specials, self.reads) = (0, Vec::new(), Vec::new());
+        (self.queued, self.heap, self.specials, self.reads) = (0, 0, Vec::new(), Vec::new());
         if self.asked == 0 && self.awaits_multi() {
             if ok {
                 self.multi = Multi::Open;
@@ -213,11 +216,13 @@ impl Own {
 
     /// The transaction whose replies are arriving.
     pub(super) fn executed(&mut self) -> ExecReply {
+        self.heap = 0;
         ExecReply::new(std::mem::take(&mut self.specials), std::mem::take(&mut self.reads), true)
     }
 
     /// The server has queued one more command.
     pub(super) fn note_queued(&mut self, special: Option<Box<ExecFixup>>, reads: bool) {
+        self.heap += special.as_ref().map_or(0, |special| special.heap_bytes());
         self.specials.extend(special.map(|special| (self.queued, *special)));
         self.reads.extend(reads.then_some(self.queued));
         self.queued += 1;

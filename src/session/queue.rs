@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::exec_reply::ExecReply;
 use super::expect::Expect;
 use super::limiter::{Admission, HeldSlot};
 use super::remote::Remote;
@@ -52,6 +53,8 @@ pub(super) struct ReplyQueue {
     in_flight: usize,
     /// Bytes of replies that wait for their turn.
     held: usize,
+    /// Bytes that are kept of transactions that run.
+    executed: usize,
     /// The newest place is the proxy's answer to a request that has not arrived as a whole: it waits.
     withheld: bool,
     /// Of the request at hand only the head is here.
@@ -72,6 +75,31 @@ impl ReplyQueue {
     /// Bytes of replies that wait for their turn.
     pub(super) const fn held_bytes(&self) -> usize {
         self.held
+    }
+
+    /// Bytes that are kept of transactions that run, and of their replies.
+    pub(super) const fn executed_bytes(&self) -> usize {
+        self.executed
+    }
+
+    /// What is noted of the oldest place's transaction, if it is one: until it is put back, nothing of it is counted.
+    pub(super) fn take_executed(&mut self) -> Option<Box<ExecReply>> {
+        let front = self.front().filter(|front| matches!(front.expect, Expect::Exec(_)))?;
+        let expect = std::mem::replace(&mut front.expect, Expect::Plain);
+        let Expect::Exec(executed) = expect else { return None };
+        debug_assert!(self.executed >= executed.held_bytes(), "a transaction was not counted");
+        self.executed = self.executed.saturating_sub(executed.held_bytes());
+        Some(executed)
+    }
+
+    /// The rest of the transaction's reply is still to come.
+    pub(super) fn put_executed(&mut self, executed: Box<ExecReply>) {
+        debug_assert!(executed.has_begun(), "an answer without an array has no rest");
+        self.executed += executed.held_bytes();
+        if let Some(front) = self.front() {
+            debug_assert!(matches!(front.expect, Expect::Plain), "another reply is expected");
+            front.expect = Expect::Exec(executed);
+        }
     }
 
     /// Whether the oldest place waits for the reply to `ticket`, which goes to the client as it comes.
@@ -121,22 +149,21 @@ impl ReplyQueue {
     pub(super) fn cut_off(&mut self, ticket: Ticket, out: &mut BytesMut) -> Option<Remote> {
         let index = self.position(ticket)?;
         let place = self.places.get_mut(index)?;
-        let old = std::mem::replace(&mut place.content, Content::Cut);
-        debug_assert!(self.in_flight > 0, "a request in flight is not counted");
-        self.in_flight -= 1;
+        let Content::Waiting(remote) = std::mem::replace(&mut place.content, Content::Cut) else {
+            debug_assert!(false, "it has its reply");
+            return None;
+        };
+        self.leave(&remote);
         self.cut_at(index);
         self.flush(out);
         self.check_counts();
-        match old {
-            Content::Waiting(remote) => Some(remote),
-            Content::Arrived(_) | Content::Cut => None,
-        }
+        Some(remote)
     }
 
     fn cut_at(&mut self, index: usize) {
-        for place in self.places.drain(index..) {
+        for place in self.places.split_off(index) {
             match place.content {
-                Content::Waiting(_) => self.in_flight -= 1,
+                Content::Waiting(remote) => self.leave(&remote),
                 Content::Arrived(bytes) => uncount(&mut self.held, &bytes),
                 Content::Cut => {}
             }
@@ -221,6 +248,7 @@ impl ReplyQueue {
         let ticket = self.next;
         self.next = ticket.next();
         self.in_flight += 1;
+        self.executed += expect.held_bytes();
         if self.places.capacity() == 0 {
             // Most sessions ask one thing after the other.
             self.places.reserve_exact(1);
@@ -293,8 +321,7 @@ impl ReplyQueue {
             debug_assert!(false, "only remote places are popped");
             return None;
         };
-        debug_assert!(self.in_flight > 0, "a request in flight is not counted");
-        self.in_flight -= 1;
+        self.leave(&remote);
         self.flush(out);
         self.check_counts();
         Some(remote)
@@ -306,7 +333,7 @@ impl ReplyQueue {
             return;
         }
         match self.places.pop_back().map(|place| place.content) {
-            Some(Content::Waiting(_)) => self.in_flight -= 1,
+            Some(Content::Waiting(remote)) => self.leave(&remote),
             Some(Content::Arrived(bytes)) => uncount(&mut self.held, &bytes),
             Some(Content::Cut) | None => {}
         }
@@ -346,6 +373,7 @@ impl ReplyQueue {
         let answered = matches!(back, Some(Content::Arrived(_)));
         debug_assert!(!self.withheld || answered, "what is withheld is not the newest");
         debug_assert_eq!(self.held, self.arrived_bytes(), "replies that wait are miscounted");
+        debug_assert_eq!(self.executed, self.noted_bytes(), "transactions are miscounted");
         let tickets = || self.waiting();
         debug_assert!(tickets().is_sorted_by(|a, b| a < b), "replies would overtake each other");
         let comes_twice = |last: &Ticket| *last >= self.next;
@@ -365,6 +393,14 @@ impl ReplyQueue {
             Content::Arrived(_) | Content::Cut => false,
         };
         self.places.iter().any(holds)
+    }
+
+    fn noted_bytes(&self) -> usize {
+        let bytes = |place: &Place| match &place.content {
+            Content::Waiting(remote) => remote.expect.held_bytes(),
+            Content::Arrived(_) | Content::Cut => 0,
+        };
+        self.places.iter().map(bytes).sum()
     }
 
     fn arrived_bytes(&self) -> usize {
@@ -414,16 +450,24 @@ impl ReplyQueue {
             write(&mut bytes);
         }
         self.held += bytes.len() + size_of::<Place>();
-        let old = std::mem::replace(&mut place.content, Content::Arrived(Box::from(&*bytes)));
-        debug_assert!(matches!(old, Content::Waiting(_)), "it has its reply");
-        debug_assert!(self.in_flight > 0, "a request in flight is not counted");
-        self.in_flight -= 1;
+        let arrived = Content::Arrived(Box::from(&*bytes));
+        let Content::Waiting(remote) = std::mem::replace(&mut place.content, arrived) else {
+            debug_assert!(false, "it has its reply");
+            return None;
+        };
+        self.leave(&remote);
         self.flush(out);
         self.check_counts();
-        match old {
-            Content::Waiting(remote) => Some(remote),
-            Content::Arrived(_) | Content::Cut => None,
-        }
+        Some(remote)
+    }
+
+    /// A request is not in flight any more.
+    fn leave(&mut self, remote: &Remote) {
+        debug_assert!(self.in_flight > 0, "a request in flight is not counted");
+        self.in_flight -= 1;
+        let bytes = remote.expect.held_bytes();
+        debug_assert!(self.executed >= bytes, "a transaction that runs was not counted");
+        self.executed = self.executed.saturating_sub(bytes);
     }
 
     fn position(&self, ticket: Ticket) -> Option<usize> {
@@ -453,23 +497,4 @@ fn uncount(held: &mut usize, bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::clock;
-
-    #[test]
-    fn reply_before_its_turn_waits_in_its_place_and_is_counted() {
-        let (mut queue, mut out) = (ReplyQueue::default(), BytesMut::new());
-        let mut ask = || queue.push_remote(None, Expect::Plain, Class::Read, clock::now(), false);
-        let [first, second, third] = [(); 3].map(|()| ask());
-        assert!(queue.arrive(third, &mut out, |out| out.extend_from_slice(b"3")).is_some());
-        queue.push_local(false, &mut out, |out| out.extend_from_slice(b"4"));
-        assert!(queue.arrive(second, &mut out, |out| out.extend_from_slice(b"2")).is_some());
-        assert_eq!((&*out, queue.in_flight()), (&b""[..], 1));
-        assert_eq!(queue.held_bytes(), 3 * (1 + size_of::<Place>()));
-        assert!(queue.arrive(second, &mut out, |_| ()).is_none(), "it has its reply");
-        out.extend_from_slice(b"1");
-        assert_eq!(queue.pop(&mut out).map(|remote| remote.ticket), Some(first));
-        assert_eq!((&*out, queue.held_bytes(), queue.in_flight()), (&b"1234"[..], 0, 0));
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::residue::Residue;
 use super::state::Session;
 use super::transaction::{ExecFixup, Talk};
-use super::{client_text, hello, local, own_state, pubsub, replication, track};
+use super::{client_text, hello, own_state, pubsub, replication, track};
 use crate::command::{Effect, Local, Spec};
 use crate::policy::Strip;
 use crate::resp::{Request, RequestBuf, encode};
@@ -123,19 +123,15 @@ fn late(session: &Session, words: &[Vec<u8>]) -> ExecFixup {
     ExecFixup::Late { at, request: RequestBuf::from_args(words) }
 }
 
-/// What the server answered in the place of a special command. One that is answered here has so much room.
+/// What the server answered in the place of a special command.
 pub(super) fn complete_special(
     session: &mut Session,
     special: ExecFixup,
     element: &[u8],
-    room: usize,
     out: &mut BytesMut,
 ) {
     let ok = element.starts_with(b"+");
     match special {
-        ExecFixup::Local(spec, request) => {
-            return local::write_local(session, spec, &request.as_request(), (None, room), out);
-        }
         ExecFixup::Said(reply) => return out.extend_from_slice(&reply),
         ExecFixup::Become(name) => {
             return match hello::may_become(session, &name) {
@@ -175,7 +171,7 @@ pub(super) fn complete_special(
         | ExecFixup::Tracking { .. }
         | ExecFixup::Manner(..)
         | ExecFixup::Acknowledged { .. } => {}
-        ExecFixup::Late { .. } | ExecFixup::Reply(_) => {
+        ExecFixup::Late { .. } | ExecFixup::Reply(_) | ExecFixup::Local(..) => {
             debug_assert!(false, "looked up before, or dealt with elsewhere");
         }
     }

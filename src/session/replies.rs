@@ -68,6 +68,7 @@ impl Replies {
     pub(super) fn held_bytes(&self) -> usize {
         self.partial.capacity()
             + self.queue.held_bytes()
+            + self.queue.executed_bytes()
             + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
     }
 

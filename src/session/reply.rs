@@ -338,7 +338,7 @@ fn take_executed(
     note_exec_failure(session, frame);
     if !array::complete_exec(session, &mut executed, frame, silent, out) {
         // What did not fit into the array follows behind it.
-        session.replies.queue.front()?.expect = Expect::Exec(executed);
+        session.replies.queue.put_executed(executed);
         return None;
     }
     // Another one may be in flight behind one that changes nothing.

@@ -8,12 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::client_info::{ClientInfo, Form};
+use super::client_info::{ClientInfo, Form, shown};
 use super::figures::Figures;
 use super::peer::{Peer, PeerCertificate};
 use super::users::Name;
 use crate::base::lazy_box::{LazyBox, Rest};
-use crate::base::limits;
 use crate::command::Spec;
 use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal, Subject};
 use crate::telemetry::ClientDisconnect;
@@ -234,6 +233,7 @@ impl ClientEntry {
 pub struct Roster {
     entries: RefCell<BTreeMap<u64, Rc<ClientEntry>>>,
     now: Cell<Instant>,
+    searched: Cell<usize>,
     server: Cell<Server>,
     form: RefCell<Form>,
     /// Clients that must be woken.
@@ -247,6 +247,7 @@ impl Roster {
         Rc::new(Self {
             entries: RefCell::default(),
             now: Cell::new(now),
+            searched: Cell::new(0),
             server: Cell::default(),
             form: RefCell::default(),
             due: RefCell::default(),
@@ -328,6 +329,7 @@ impl Roster {
     /// What time it is in this turn.
     pub fn note_time(&self, now: Instant) {
         self.now.set(now);
+        self.searched.set(0);
     }
 
     pub(super) const fn now(&self) -> Instant {
@@ -357,10 +359,17 @@ impl Roster {
         is_known(own, entry).then(|| Rc::clone(entry))
     }
 
-    /// All clients of which `own` may know, in the order in which they came.
-    pub(super) fn all(&self, own: &ClientEntry) -> Vec<Rc<ClientEntry>> {
+    /// All clients of which `own` may know, in the order in which they came, and how many were looked at.
+    pub(super) fn search(&self, own: &ClientEntry) -> (Vec<Rc<ClientEntry>>, usize) {
         let entries = self.entries.borrow();
-        entries.values().filter(|entry| is_known(own, entry)).map(Rc::clone).collect()
+        self.searched.set(self.searched.get().saturating_add(entries.len()));
+        let known = entries.values().filter(|entry| is_known(own, entry)).map(Rc::clone);
+        (known.collect(), entries.len())
+    }
+
+    /// Clients that were looked at in this turn.
+    pub(super) const fn searched(&self) -> usize {
+        self.searched.get()
     }
 
     /// A client is to get a pinned connection.
@@ -397,15 +406,6 @@ impl Roster {
     pub fn take_due(&self) -> Vec<u64> {
         std::mem::take(&mut *self.due.borrow_mut())
     }
-}
-
-/// What a client has set of itself, as far as operators are shown it: a name may be as long as an argument.
-pub(super) fn shown(text: &[u8]) -> String {
-    let most = limits::SHOWN_NAME_BYTES_MAX;
-    let begin = text.get(..most).unwrap_or(text);
-    debug_assert!(begin.len() <= most, "a name is shown as a whole however long it is");
-    let end = if text.len() > most { "…" } else { "" };
-    format!("{}{end}", String::from_utf8_lossy(begin))
 }
 
 fn is_known(own: &ClientEntry, entry: &ClientEntry) -> bool {

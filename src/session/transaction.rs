@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::greeted::Greeted;
 use super::subscriptions::Kind;
 use super::users::Name;
+use crate::base::limits;
 use crate::command::{Cost, Effect, Flags, Spec};
 use crate::policy::Strip;
 use crate::resp::{Request, RequestBuf, encode};
@@ -31,6 +32,8 @@ pub(super) struct Transaction {
     reads: Vec<u32>,
     /// Bytes of requests that are answered here, or are put into `wire` in the end.
     kept: usize,
+    /// Bytes that the specials keep elsewhere.
+    heap: usize,
     /// Patterns that EXEC will subscribe to.
     patterns: usize,
     /// The database of the newest SELECT.
@@ -137,6 +140,28 @@ impl ExecFixup {
         )
     }
 
+    /// Bytes that it keeps elsewhere, with what the allocator adds.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Local(_, request) | Self::Late { request, .. } => {
+                request.held_bytes() + 2 * limits::ALLOCATION_BYTES
+            }
+            Self::Said(reply) => reply.len() + limits::ALLOCATION_BYTES,
+            Self::Hello(greeted) => greeted.name.as_ref().map_or(0, Vec::capacity),
+            Self::Acknowledged { .. }
+            | Self::Select(_)
+            | Self::Tracking { .. }
+            | Self::Manner(..)
+            | Self::Announced
+            | Self::Renamed(_)
+            | Self::Reply(_)
+            | Self::Mute
+            | Self::Become(_)
+            | Self::Names(_)
+            | Self::Swallow => 0,
+        }
+    }
+
     /// Whether it changes the connection that it is executed on.
     pub(super) fn is_stateful(&self) -> bool {
         match self {
@@ -227,6 +252,7 @@ impl Transaction {
         if let Some(ExecFixup::Select(database)) = &special {
             self.database = Some(*database);
         }
+        self.heap += special.as_ref().map_or(0, ExecFixup::heap_bytes);
         self.specials.extend(special.map(|special| (self.count, special)));
         if spec.cost == Cost::Patterns && spec.effect == Effect::Subscribe {
             self.patterns += request.len() - 1;
@@ -283,6 +309,7 @@ impl Transaction {
             before = at;
             self.specials.extend(special.map(|special| (index, special)));
         }
+        self.heap = self.specials.iter().map(|(_, special)| special.heap_bytes()).sum();
         debug_assert!(before <= self.wire.len(), "one of them is behind the end");
         wire.extend_from_slice(self.wire.get(before..).unwrap_or_default());
         self.wire = wire;
@@ -311,14 +338,14 @@ impl Transaction {
         self.wire = BytesMut::new();
         self.specials = Vec::new();
         self.reads = Vec::new();
-        self.kept = 0;
+        (self.kept, self.heap) = (0, 0);
         self.database = None;
         self.check_invariants();
     }
 
     pub(super) fn held_bytes(&self) -> usize {
         self.wire.capacity()
-            + self.kept
+            + self.heap
             + self.specials.capacity() * size_of::<(u32, ExecFixup)>()
             + self.reads.capacity() * size_of::<u32>()
     }

@@ -40,6 +40,8 @@ pub(crate) const NOTE_KEY_BYTES_SWEPT: usize = 4096;
 pub(crate) const EVICTION_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Capacity of the buffer for edited requests that is kept for the next request.
 pub(crate) const EDITED_REQUEST_BYTES_KEPT: usize = 64 * 1024;
+/// Bytes that the allocator adds to a small piece of memory.
+pub(crate) const ALLOCATION_BYTES: usize = 16;
 /// Nesting of a JSON value that is checked: one bit of a `u128` for each level.
 pub(crate) const JSON_DEPTH_MAX: u32 = u128::BITS;
 /// Bytes of a key pattern that is compared with another; a longer one counts as matching every
@@ -54,6 +56,12 @@ pub(crate) const SERVER_REPORT_BYTES_MAX: usize = 1 << 20;
 pub(crate) const CLIENT_LINE_BYTES_MAX: usize = 4096;
 /// Bytes of what respgate itself answers about clients to one request, and to all of one transaction.
 pub(crate) const CLIENT_ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Clients that all commands of one transaction look at to find those that they name: some milliseconds.
+pub(crate) const SEARCHED_CLIENTS_MAX: usize = 200_000;
+/// Clients from which on a request that looks for more of them pauses.
+pub(crate) const SEARCHED_CLIENTS_PER_TURN: usize = 4096;
+/// Length of that pause, in which other clients are served.
+pub(crate) const CLIENT_SEARCH_PAUSE: Duration = Duration::from_millis(1);
 /// Fields of one line of a server's CLIENT LIST.
 pub(crate) const CLIENT_LINE_FIELDS_MAX: usize = 96;
 /// Limiters of closed connections that are kept for each listener and policy until they are

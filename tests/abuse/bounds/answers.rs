@@ -78,3 +78,63 @@ fn audited_commands_cost_the_same_whatever_a_client_is_called() {
         text.contains(&format!("\"{}…\"", "n".repeat(128)))
     });
 }
+
+/// Clients that do nothing.
+fn crowd(proxy: &Proxy, count: usize) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..count).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(&["PING"]), b"+PONG\r\n");
+    }
+    clients
+}
+
+const SEARCH: [&str; 4] = ["CLIENT", "KILL", "TYPE", "pubsub"];
+
+#[test]
+fn clients_that_one_transaction_looks_at_are_bounded() {
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "");
+    let crowd = crowd(&proxy, 250);
+    let mut client = proxy.client();
+    let id = client.ask_text(&["CLIENT", "ID"]).replace(':', "");
+    for (words, least, most) in [
+        (SEARCH, 150, 250),
+        (["CLIENT", "KILL", "ID", "99999"], 0, 0),
+        (["CLIENT", "LIST", "TYPE", "pubsub"], 150, 250),
+        (["CLIENT", "LIST", "ID", id.trim()], 0, 0),
+    ] {
+        let requests = encode(&words).repeat(1000);
+        client.send_raw(&[encode(&["MULTI"]), requests, encode(&["EXEC"])].concat());
+        expect(&mut client, b"+OK\r\n");
+        for _ in 0..1000 {
+            expect(&mut client, b"+QUEUED\r\n");
+        }
+        let reply = client.reply();
+        assert!(reply.starts_with(b"*1000\r\n"), "{words:?}");
+        let errors = memchr::memmem::find_iter(&reply, b"search too many clients").count();
+        assert!((least..=most).contains(&errors), "{words:?}: {errors}");
+    }
+    drop(crowd);
+}
+
+#[test]
+fn clients_are_served_between_the_searches_of_another() {
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "");
+    let crowd = crowd(&proxy, 900);
+    let (mut client, mut neighbour) = (proxy.client(), proxy.client());
+    let searches = 1200;
+    client.send_raw(&encode(&SEARCH).repeat(searches));
+    expect(&mut client, b":0\r\n");
+    let (mut answered, mut served) = (1, 0);
+    while answered < searches {
+        assert_eq!(neighbour.ask(&["PING"]), b"+PONG\r\n");
+        served += 1;
+        while let Got::Reply(reply) = client.next(Duration::ZERO) {
+            assert_eq!(reply, b":0\r\n");
+            answered += 1;
+        }
+    }
+    assert!(served >= 50, "{served} requests of another client were served meanwhile");
+    drop(crowd);
+}

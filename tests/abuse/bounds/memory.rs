@@ -133,3 +133,60 @@ fn memory_budget_counts_requests_on_pinned_connections_as_on_shared_ones() {
     let (shared, pinned) = (held_by(&["PING"]), held_by(&["WATCH", "k"]));
     assert!(pinned > shared / 2.0, "{pinned} bytes on pinned connections, {shared} on shared ones");
 }
+
+/// MULTI, many of the same command and a write, and the clients that wait with them.
+fn queue(proxy: &Proxy, words: &[&str], commands: usize, clients: usize) -> Vec<Client> {
+    let write = encode(&["SET", "k", "v"]);
+    let request = [encode(&["MULTI"]), encode(words).repeat(commands), write].concat();
+    let answers = [&b"+OK\r\n"[..], &b"+QUEUED\r\n".repeat(commands + 1)].concat();
+    let begin = |_| {
+        let mut client = proxy.client();
+        client.send_raw(&request);
+        assert!(client.bytes(answers.len(), PATIENCE) == answers, "{}", words[1]);
+        client
+    };
+    (0..clients).map(begin).collect()
+}
+
+/// What is kept of transactions that are queued, and of those that run, is counted as what it takes.
+#[test]
+fn memory_of_transactions_is_counted_until_they_are_answered() {
+    let name = "n".repeat(40 * KIB);
+    let kinds: [(&[&str], usize); 3] = [
+        (&["CLIENT", "GETNAME"], 15_000),
+        (&["CLIENT", "SETNAME", &name], 40),
+        (&["HELLO", "2", "SETNAME", &name], 40),
+    ];
+    for (words, commands) in kinds {
+        let server = Server::plain(Brand::Redis);
+        let proxy = Proxy::before(&server, "[limits]\nmemory_budget = \"1GiB\"");
+        let mut observer = server.observer();
+        drop(queue(&proxy, words, commands, 2));
+        proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 1e5);
+        let before = proxy.memory("VmRSS") as f64;
+        let mut clients = queue(&proxy, words, commands, 30);
+        // The metric follows within a turn.
+        let check = |state: &str| {
+            let mut counted = 0.0;
+            wait_until(&format!("{} {state} is counted", words[1]), || {
+                counted = proxy.metric("respgate_buffer_bytes");
+                counted >= 0.8 * (proxy.memory("VmRSS") as f64 - before)
+            });
+            counted
+        };
+        let queued = check("queued");
+        assert_eq!(observer.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]), b"+OK\r\n");
+        clients.iter_mut().for_each(|client| client.send(&["EXEC"]));
+        proxy.await_metric("respgate_commands_in_flight", |commands| commands >= 30.0);
+        let runs = check("running");
+        assert!(runs > 0.4 * queued, "{}: {queued} queued, {runs} in flight", words[1]);
+        assert_eq!(observer.ask(&["CLIENT", "UNPAUSE"]), b"+OK\r\n");
+        for client in &mut clients {
+            let answers = client.next(PATIENCE * 4);
+            let count = format!("*{}\r\n", commands + 1);
+            assert!(matches!(answers, Got::Reply(all) if all.starts_with(count.as_bytes())));
+        }
+        drop(clients);
+        proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 1e5);
+    }
+}
