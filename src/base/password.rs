@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::base::hex::unhex;
+use crate::base::limits;
 
 /// The SHA-256 of a password. It is never printed: passwords can be tried against it offline.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,12 @@ impl Passwords {
             Self::Any => true,
             Self::OneOf(known) => known.iter().fold(false, |found, own| found | own.is(hash)),
         }
+    }
+
+    /// Whether there are as many as one user may have.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::OneOf(known) if known.len() >= limits::PASSWORDS_MAX)
     }
 
     /// Adds one; from here on not any password is right.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::base::limits;
 use crate::command::{Access, Categories, CommandId, Dictionary, Spec};
 
 use super::database::Databases;
@@ -87,6 +88,8 @@ pub enum Problem {
     NestedSelector,
     /// The server would take the quotes away; nothing here needs them.
     Quotes,
+    /// One selector more than there may be.
+    TooManySelectors,
     /// The word makes or unmakes a user.
     BelongsToUser,
     /// Scripts cannot be held to this part of the policy.
@@ -127,10 +130,19 @@ impl fmt::Display for Problem {
             Self::UnclosedSelector => "the selector has no closing parenthesis",
             Self::NestedSelector => "a selector holds only commands, keys and channels",
             Self::Quotes => "quotes do not belong into a rule",
+            Self::TooManySelectors => "there are 1024 selectors before it, as many as there may be",
             Self::BelongsToUser => {
                 "passwords and the state of a user belong to the server's user, not to a policy"
             }
         })
+    }
+}
+
+/// A word as it is shown, which may be as long as a file.
+pub(super) fn shortened(word: &str) -> String {
+    match word.char_indices().nth(limits::RULE_WORD_SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", word.get(..end).unwrap_or_default()),
+        None => word.to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::limits;
 use crate::base::password::{PasswordHash, Passwords};
 use crate::config::{KeyMode, Rules};
 
@@ -91,10 +92,16 @@ impl Reader {
     fn line(&mut self, line: &str, number: usize) {
         let mut words = line.split_ascii_whitespace();
         let Some(first) = words.next() else { return };
+        if self.errors.len() >= limits::RULE_ERRORS_MAX {
+            return;
+        }
         let Some(name) = words.next().filter(|_| first == "user") else {
             return self.refuse(number, 1, "a line has the word user, a name and rules");
         };
         let behind = name.as_ptr().addr() - line.as_ptr().addr() + name.len();
+        if name.contains(char::is_control) {
+            return self.refuse(number, 1, "a user's name has no control characters");
+        }
         if !self.names.insert(name.to_owned()) {
             return self.refuse(number, 1, "a line above has this user already");
         }
@@ -109,7 +116,9 @@ impl Reader {
             }
             let (at, len) = (behind + word.at, word.text.len());
             rules.replace_range(at..at + len, &" ".repeat(len));
-            if let Err(problem) = own {
+            if let Err(problem) = own
+                && self.errors.len() < limits::RULE_ERRORS_MAX
+            {
                 self.refuse(number, column(line, at), problem);
             }
         }
@@ -156,6 +165,7 @@ fn shown(word: &str, problem: &Problem) -> String {
 fn apply(word: &str, enabled: &mut bool, passwords: &mut Passwords) -> Result<bool, &'static str> {
     const NO_HASH: &str = "a hash is # and 64 lower-case hexadecimal digits";
     const NOT_THERE: &str = "the password to take away is not there";
+    const TOO_MANY: &str = "the user has 1024 passwords, as many as there may be";
     let removed = |was_there: bool| if was_there { Ok(()) } else { Err(NOT_THERE) };
     match word.to_ascii_lowercase().as_str() {
         "on" => *enabled = true,
@@ -168,6 +178,7 @@ fn apply(word: &str, enabled: &mut bool, passwords: &mut Passwords) -> Result<bo
             (*enabled, *passwords) = (false, Passwords::default());
             return Ok(false);
         }
+        _ if word.starts_with(['>', '#']) && passwords.is_full() => return Err(TOO_MANY),
         _ => match word.split_at_checked(1) {
             Some((">", password)) => passwords.add(PasswordHash::of(password.as_bytes())),
             Some(("#", hash)) => passwords.add(PasswordHash::parse(hash).ok_or(NO_HASH)?),
@@ -289,6 +300,29 @@ mod tests {
         let found =
             read_accounts(b"user a on\nuser \xff", &Rules::default(), &Arc::default()).unwrap_err();
         assert_eq!(found[0].to_string(), "2:1: the line is no UTF-8");
+    }
+
+    #[test]
+    fn work_for_an_acl_file_has_a_bound_in_proportion_to_its_size() {
+        let many =
+            |word: &str, count: usize| format!("user a on {}", format!("{word} ").repeat(count));
+        let passwords: String = (0..1025).map(|number| format!(">{number} ")).collect();
+        for (text, problem) in [
+            (many("(+get ~a)", 1025), "'(+get ~a)': there are 1024 selectors before it"),
+            (format!("user a on {passwords}"), "the user has 1024 passwords"),
+            (many(&format!("+{}", "z".repeat(1 << 20)), 1), "'+…': unknown command"),
+            (many(&format!("+client|{}", "x".repeat(100_000)), 1), "…': unknown subcommand"),
+            (many("+nonsense", 100_000), "'+nonsense': unknown command"),
+            (many("#hash", 100_000), "a hash is #"),
+            ("user\n".repeat(10_000), "a line has the word user"),
+            ("user a\0b on".to_owned(), "no control characters"),
+            ("user a\u{1b}[31m on".to_owned(), "no control characters"),
+        ] {
+            let found = errors(&text);
+            assert!(found.len() <= limits::RULE_ERRORS_MAX, "{}", found.len());
+            assert!(found[0].contains(problem) && found[0].len() < 300, "{problem}: {}", found[0]);
+        }
+        assert!(accounts(&many("(+get ~a)", 1024))[0].enabled);
     }
 
     proptest::proptest! {

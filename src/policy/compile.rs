@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::limits;
 use crate::command::{Categories, Dictionary};
 use crate::config::{KeyMode, LimitRule, Rules};
 
@@ -222,6 +223,9 @@ impl Builder {
 
     fn add_word(&mut self, setting: &'static str, word: Word<'_>) {
         if let Some(inner) = acl::selector_words(word) {
+            if self.role.selectors.len() >= limits::SELECTORS_MAX {
+                return self.refuse(setting, word, Problem::TooManySelectors);
+            }
             let mut selector = Selector::default();
             for word in inner {
                 if word.text.contains(['"', '\'']) {
@@ -258,6 +262,9 @@ impl Builder {
     }
 
     fn refuse(&mut self, setting: impl Into<Cow<'static, str>>, word: Word<'_>, problem: Problem) {
+        if self.errors.len() >= limits::RULE_ERRORS_MAX {
+            return;
+        }
         let setting = setting.into();
         let nearest = if problem == Problem::UnknownCategory {
             nearest_category(word.text)
@@ -275,7 +282,7 @@ impl Builder {
         let shown = if acl::is_secret(word.text) || may_be_secret {
             word.text.chars().take(1).chain(['…']).collect()
         } else {
-            word.text.to_owned()
+            acl::shortened(word.text)
         };
         self.errors.push(RuleError { setting, at: word.at, word: shown, problem, nearest });
     }
@@ -303,6 +310,7 @@ fn nearest_category(word: &str) -> Option<String> {
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let limit = (word.len() / 3).clamp(1, 4);
     known
+        .filter(|name| name.len().abs_diff(word.len()) <= limit)
         .map(|name| (distance(word.as_bytes(), name.as_bytes()), name))
         .filter(|(distance, _)| *distance <= limit)
         .min()

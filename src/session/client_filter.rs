@@ -327,6 +327,7 @@ fn has_ip(address: &str, ip: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use super::*;
     use crate::resp::RequestBuf;
 
@@ -395,6 +396,22 @@ mod tests {
         ] {
             assert_eq!(refused(words, REDIS), redis, "Redis: {words}");
             assert_eq!(refused(words, VALKEY), valkey, "Valkey: {words}");
+        }
+    }
+
+    /// They are looked up by halves, once for each client.
+    #[test]
+    fn numbers_are_kept_in_order_and_once() {
+        for (words, expected) in [
+            ("CLIENT KILL ID 9 3 3 7 TYPE normal ID 1 3", Some(&[1, 3, 7, 9][..])),
+            ("CLIENT KILL ID 2", Some(&[2])),
+            ("CLIENT KILL NOT-ID 9 3", None),
+            ("CLIENT KILL NOT-ID 9 ID 5 4", Some(&[4, 5])),
+            ("CLIENT KILL TYPE normal", None),
+        ] {
+            let request = RequestBuf::from_args(words.split(' '));
+            let filter = Filter::of_kill(&request.as_request(), VALKEY, None).unwrap();
+            assert_eq!(filter.ids(), expected, "{words}");
         }
     }
 

@@ -20,6 +20,14 @@ pub(crate) const COMMAND_SINGLE_KEYS_MAX: i64 = 16;
 pub(crate) const CUSTOM_COMMANDS_MAX: usize = 512;
 /// Key specifications of one declared command.
 pub(crate) const CUSTOM_COMMAND_KEYS_MAX: usize = 16;
+/// Passwords of one user of an ACL file: each login is compared with all of them.
+pub(crate) const PASSWORDS_MAX: usize = 1024;
+/// Selectors of one ACL: each command is compared with all of them.
+pub(crate) const SELECTORS_MAX: usize = 1024;
+/// What is wrong with one ACL, or one ACL file, as far as it is listed.
+pub(crate) const RULE_ERRORS_MAX: usize = 100;
+/// Characters of a wrong word that are shown.
+pub(crate) const RULE_WORD_SHOWN_MAX: usize = 128;
 /// Bytes of a configuration file.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a pattern for names in certificates.
