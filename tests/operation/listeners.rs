@@ -2,6 +2,7 @@
 //!
 //! Owns: addresses, socket files, client authentication. Never knows: what clients do once admitted.
 use crate::support;
+use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -154,7 +155,9 @@ fn existing_file_at_the_socket_path() {
     let text = configuration(&server, &listener(&target, ""), OPEN_POLICY, free_port());
 
     // A file that no process listens on any more is taken over.
-    drop(UnixListener::bind(&path).unwrap());
+    let gone = UnixListener::bind(&path).unwrap();
+    socket2::SockRef::from(&gone).shutdown(Shutdown::Both).unwrap();
+    drop(gone);
     assert!(path.exists() && Client::connect(&target).is_err());
     let mut first = serve(&server, directory(), &[(&target, "")], "[drain]\nquiet = \"10ms\"");
     assert_eq!(first.client().ask(&["PING"]), b"+PONG\r\n");

@@ -3,7 +3,7 @@
 //! Owns: [`Server`], [`Brand`]. Never knows: respgate.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -194,7 +194,8 @@ pub fn free_port() -> u16 {
     let begin = u16::try_from(std::process::id() % 400).unwrap() * 50;
     loop {
         let port = 10_000 + (begin + COUNT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        // A listener for a trial could live on in a program that another test starts at this moment.
+        if TcpStream::connect(("127.0.0.1", port)).is_err() {
             return port;
         }
     }
