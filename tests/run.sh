@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 logs=$(mktemp -d)
 background=
-trap 'kill $background 2> /dev/null; rm -rf "$logs"' EXIT
+trap '[[ ! $background ]] || kill "$background" 2> /dev/null; rm -rf "$logs"' EXIT
 passed=0 failed=0 began=$SECONDS
 summary=() failures=()
 
@@ -36,22 +36,18 @@ stage() {
   return "$status"
 }
 
-# behind NICENESS NAME...: runs these functions in turn beside the stages.
+# behind NAME: runs this function beside the stages, for one that mostly waits.
 behind() {
-  (
-    renice -n "$1" -p "$BASHPID" > /dev/null
-    for name in "${@:2}"; do
-      "$name" > "$logs/$name" 2>&1
-      echo $? > "$logs/$name.status"
-    done
-  ) &
-  background+=" $!"
+  {
+    "$1" > "$logs/$1" 2>&1
+    echo $? > "$logs/$1.status"
+  } &
+  background=$!
 }
 
 # result NAME: the output and the status of a function that `behind` has started, after its end.
 result() {
-  # shellcheck disable=SC2086
-  while [[ ! -s $logs/$1.status ]] && kill -0 $background 2> /dev/null; do sleep 1; done
+  while [[ ! -s $logs/$1.status ]] && kill -0 "$background" 2> /dev/null; do sleep 1; done
   cat "$logs/$1"
   return "$(cat "$logs/$1.status" || echo 1)"
 }
@@ -63,17 +59,6 @@ finish() {
   ((${#failures[@]} == 0)) || printf '%s\n' "${failures[@]}" ''
   echo "$passed passed, $failed failed"
   exit $((failed > 0))
-}
-
-# A build locks the build directory, so this begins when the tests are built and are run.
-lints() {
-  sleep 10
-  cargo clippy --quiet --locked --all-targets -- -D warnings
-}
-
-# Most tests wait for a server or a clock most of their time.
-cargo_test() {
-  RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --locked --no-fail-fast
 }
 
 documentation() {
@@ -185,22 +170,15 @@ echo '── setting up'
 install_rust_part || { echo '0 passed, 1 failed'; exit 1; }
 
 stage format cargo fmt --check
-# What only compiles has what the tests leave of the processor, which is much: most of them wait.
-behind 19 lints documentation fuzz_targets
-stage 'cargo test' cargo_test
-rust_part_ends() {
-  stage lints result lints
-  stage documentation result documentation
-  stage 'fuzz targets' result fuzz_targets
-}
-if [[ ${1:-} == quick ]]; then
-  rust_part_ends
-  finish
-fi
+stage lints cargo clippy --quiet --locked --all-targets -- -D warnings
+stage documentation documentation
+stage 'fuzz targets' fuzz_targets
+stage 'cargo test' cargo test --locked --no-fail-fast
+[[ ${1:-} == quick ]] && finish
 
 install_rest || { echo '0 passed, 1 failed'; exit 1; }
 export RESPGATE_BIN=$PWD/target/debug/respgate
-behind 0 pods
+behind pods
 stage 'redis-rs builds' rust_driver
 stage drivers drivers
 stage applications applications
@@ -208,7 +186,6 @@ stage 'two of each application' applications_beside
 stage 'pods and Vault' result pods
 stage faults faults
 stage "Redis's TCL suite" tcl_suite
-rust_part_ends
 stage Kubernetes kubernetes
 stage monitoring monitoring
 stage 'programs that print passwords' python3 tests/credentials/run.py

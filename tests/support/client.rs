@@ -60,6 +60,17 @@ impl Stream {
         })
     }
 
+    fn set_receive_buffer(&self, bytes: usize) {
+        match self {
+            Self::Tcp(stream) => {
+                socket2::SockRef::from(stream).set_recv_buffer_size(bytes).unwrap()
+            }
+            Self::Unix(stream) => {
+                socket2::SockRef::from(stream).set_recv_buffer_size(bytes).unwrap()
+            }
+        }
+    }
+
     /// Zero: reads return at once. (A kernel rounds anything else up to milliseconds.)
     fn set_read_timeout(&self, timeout: Duration) {
         let some = (!timeout.is_zero()).then_some(timeout);
@@ -192,6 +203,11 @@ impl Client {
         self.received.clear();
         self.taken = 0;
         (bytes, ended)
+    }
+
+    /// The kernel keeps little of what this client does not read; otherwise it may keep some ten megabytes.
+    pub fn keep_little_unread(&self) {
+        self.stream.set_receive_buffer(64 << 10);
     }
 
     /// Exactly `count` bytes, or as many as come in time.

@@ -236,8 +236,14 @@ impl Bench {
         let generation = proxy.metric(GENERATION);
         // What the server refused is tried again all the while.
         let refused = || {
-            let probes = rejections(proxy, "tls_identity", "probe_failed");
-            attempts(proxy, "tls_identity", "rejected") - probes
+            loop {
+                let probes = || rejections(proxy, "tls_identity", "probe_failed");
+                let (before, all, after) =
+                    (probes(), attempts(proxy, "tls_identity", "rejected"), probes());
+                if (after - before).abs() < 0.5 {
+                    return all - after;
+                }
+            }
         };
         let (applied, rejected) = (attempts(proxy, "tls_identity", "applied"), refused());
         let unchanged = attempts(proxy, "tls_identity", "unchanged");

@@ -215,6 +215,7 @@ pub fn pinned_traffic(moved: &Moved) {
     client.reply();
     // It reads nothing.
     let mut greedy = proxy.client();
+    greedy.keep_little_unread();
     greedy.send_raw(&encode(&["GET", "k"]).repeat(40));
     moved.until(&proxy, &["client_disconnects_total{reason=\"output_limit\"}"]);
     // Others kill it.
