@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::lazy_box::Rest;
+use super::lazy_box::Initial;
 use super::limits;
 
 /// What a task remembers of a deadline that it noticed late. A process that was suspended, or whose thread was
@@ -16,8 +16,8 @@ pub(crate) struct LateWake {
     until: Option<Instant>,
 }
 
-impl Rest for LateWake {
-    const REST: &'static Self = &Self { until: None };
+impl Initial for LateWake {
+    const INITIAL: &'static Self = &Self { until: None };
 }
 
 impl LateWake {

@@ -1,16 +1,16 @@
 //! A part of a value that most values of its kind never change.
 //!
-//! Owns: [`LazyBox`], [`Rest`]. Never knows: what the part is.
+//! Owns: [`LazyBox`], [`Initial`]. Never knows: what the part is.
 
 use std::ops::{Deref, DerefMut};
 
 /// What a part is as long as it was never changed.
-pub(crate) trait Rest: Sized + 'static {
-    const REST: &'static Self;
+pub(crate) trait Initial: Sized + 'static {
+    const INITIAL: &'static Self;
 }
 
 /// A part that is allocated when it is first changed; until then it takes the room of a pointer and reads as
-/// [`Rest::REST`].
+/// [`Initial::INITIAL`].
 #[derive(Clone, Debug)]
 pub(crate) struct LazyBox<T>(Option<Box<T>>);
 
@@ -21,7 +21,7 @@ impl<T> LazyBox<T> {
         self.0.as_deref()
     }
 
-    /// The part, if it is allocated, for changes that have no effect on one at rest.
+    /// The part, if it is allocated, for changes that have no effect on an initial one.
     #[inline(always)]
     pub(crate) fn allocated_mut(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
@@ -34,17 +34,17 @@ impl<T> Default for LazyBox<T> {
     }
 }
 
-impl<T: Rest> Deref for LazyBox<T> {
+impl<T: Initial> Deref for LazyBox<T> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        self.0.as_deref().unwrap_or(T::REST)
+        self.0.as_deref().unwrap_or(T::INITIAL)
     }
 }
 
 /// The part is about to change: it is allocated.
-impl<T: Rest + Default> DerefMut for LazyBox<T> {
+impl<T: Initial + Default> DerefMut for LazyBox<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.get_or_insert_default()
     }
@@ -59,8 +59,8 @@ mod tests {
         count: u64,
     }
 
-    impl Rest for Part {
-        const REST: &'static Self = &Self { count: 0 };
+    impl Initial for Part {
+        const INITIAL: &'static Self = &Self { count: 0 };
     }
 
     #[test]

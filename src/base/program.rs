@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -152,7 +152,7 @@ struct State {
 }
 
 /// The programs of this process.
-static PROGRAMS: Programs = Programs(Mutex::new(State { groups: Vec::new(), exiting: false }));
+static PROGRAMS: Programs = Programs::new();
 
 /// Kills every program that runs, with the processes that it has started, and lets no other start: the process
 /// exits, and what ignores other signals would outlive it.
@@ -161,6 +161,10 @@ pub(crate) fn kill_all() {
 }
 
 impl Programs {
+    const fn new() -> Self {
+        Self(Mutex::new(State { groups: Vec::new(), exiting: false }))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,8 +205,19 @@ impl Programs {
         let _ = child.wait();
     }
 
+    /// A start that takes longer than [`limits::PROGRAM_START_WAIT`] has executed nothing yet, and holds up nothing.
     fn kill_all(&self) {
-        let mut state = self.state();
+        let deadline = clock::now() + limits::PROGRAM_START_WAIT;
+        let mut state = loop {
+            match self.0.try_lock() {
+                Ok(state) => break state,
+                Err(TryLockError::Poisoned(state)) => break state.into_inner(),
+                Err(TryLockError::WouldBlock) if clock::now() < deadline => {
+                    std::thread::sleep(limits::PROGRAM_EXIT_TICK);
+                }
+                Err(TryLockError::WouldBlock) => return,
+            }
+        };
         state.exiting = true;
         for group in state.groups.drain(..) {
             let _ = kill_process_group(group, Signal::KILL);
@@ -233,6 +248,23 @@ mod tests {
         let all = run("env | cut -d= -f1 | sort | tr '\\n' ' '", LONG).unwrap();
         let all = String::from_utf8(all.to_vec()).unwrap();
         assert!(!all.contains("HOME") && !all.contains("CARGO"), "{all}");
+    }
+
+    #[test]
+    fn exit_does_not_wait_for_a_program_that_does_not_start() {
+        let (programs, (done, ended)) = (Programs::new(), std::sync::mpsc::channel());
+        std::thread::scope(|scope| {
+            let starting = programs.state();
+            scope.spawn(|| {
+                programs.kill_all();
+                done.send(()).unwrap();
+            });
+            let ended = ended.recv_timeout(LONG);
+            drop(starting);
+            assert!(ended.is_ok(), "the exit waits for a start");
+        });
+        programs.kill_all();
+        assert!(programs.start(&mut Command::new("/bin/true")).is_err(), "no other is started");
     }
 
     #[test]

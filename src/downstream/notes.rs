@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::insight::Insight;
 use super::metrics::Tally;
-use crate::base::lazy_box::{LazyBox, Rest};
+use crate::base::lazy_box::{Initial, LazyBox};
 use crate::base::limits;
 use crate::command::Spec;
 use crate::policy::Policy;
@@ -82,8 +82,8 @@ impl Counts {
     }
 }
 
-impl Rest for Notes {
-    const REST: &'static Self = &Self {
+impl Initial for Notes {
+    const INITIAL: &'static Self = &Self {
         line: VecDeque::new(),
         keys: Vec::new(),
         swept: 0,

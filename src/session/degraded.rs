@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use crate::base::lazy_box::{LazyBox, Rest};
+use crate::base::lazy_box::{Initial, LazyBox};
 
 /// What was answered so, until it is counted.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +22,8 @@ struct Answered {
     reported: Option<Instant>,
 }
 
-impl Rest for Answered {
-    const REST: &'static Self = &Self { missed: 0, failed: 0, reported: None };
+impl Initial for Answered {
+    const INITIAL: &'static Self = &Self { missed: 0, failed: 0, reported: None };
 }
 
 impl Degraded {

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use crate::base::lazy_box::{LazyBox, Rest};
+use crate::base::lazy_box::{Initial, LazyBox};
 use crate::command::Spec;
 use crate::resp::Protocol;
 
@@ -65,8 +65,8 @@ pub(super) struct StateFigures {
     pub redirect: i64,
 }
 
-impl Rest for StateFigures {
-    const REST: &'static Self = &Self {
+impl Initial for StateFigures {
+    const INITIAL: &'static Self = &Self {
         channels: 0,
         patterns: 0,
         shards: 0,
@@ -79,7 +79,7 @@ impl Rest for StateFigures {
 
 impl Default for StateFigures {
     fn default() -> Self {
-        *Self::REST
+        *Self::INITIAL
     }
 }
 
@@ -88,7 +88,7 @@ impl Default for StateFigures {
 pub struct Figures {
     pub database: u32,
     pub protocol: Protocol,
-    /// The client has no state but those two, and the figures say so.
+    /// The client has no state besides its database and protocol, and the other figures show none.
     pub usual: bool,
     pub(super) state: LazyBox<StateFigures>,
     pub marks: Marks,

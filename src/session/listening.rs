@@ -9,7 +9,7 @@ use super::replica::Replication;
 use super::step::Cause;
 use super::subscriptions::Subscriptions;
 use super::tracking::Tracking;
-use crate::base::lazy_box::Rest;
+use crate::base::lazy_box::Initial;
 use crate::policy::Prefix;
 
 /// What a client listens to on its pinned connection. It is lost with that.
@@ -23,8 +23,8 @@ pub(super) struct Listening {
     names: Option<Arc<Prefix>>,
 }
 
-impl Rest for Listening {
-    const REST: &'static Self = &Self {
+impl Initial for Listening {
+    const INITIAL: &'static Self = &Self {
         subscriptions: Subscriptions::NONE,
         tracking: Tracking::OFF,
         monitor: false,

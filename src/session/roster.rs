@@ -12,7 +12,7 @@ use super::client_info::{ClientInfo, Form, shown};
 use super::figures::Figures;
 use super::peer::{Peer, PeerCertificate};
 use super::users::Name;
-use crate::base::lazy_box::{LazyBox, Rest};
+use crate::base::lazy_box::{Initial, LazyBox};
 use crate::command::Spec;
 use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal, Subject};
 use crate::telemetry::ClientDisconnect;
@@ -55,8 +55,8 @@ struct Extras {
     names: Option<Arc<Prefix>>,
 }
 
-impl Rest for Extras {
-    const REST: &'static Self =
+impl Initial for Extras {
+    const INITIAL: &'static Self =
         &Self { client_info: None, retired: None, blocked: None, names: None };
 }
 

@@ -10,7 +10,7 @@ use super::access::{Auth, ListenerAccess, Login};
 use super::client_text;
 use super::roster::{ClientEntry, Roster};
 use super::users::Name;
-use crate::base::lazy_box::{LazyBox, Rest};
+use crate::base::lazy_box::{Initial, LazyBox};
 use crate::policy::Policy;
 
 /// The user of a client.
@@ -32,8 +32,8 @@ struct Attempt {
     wrong_until: Option<Instant>,
 }
 
-impl Rest for Attempt {
-    const REST: &'static Self = &Self { login: None, wrong_until: None };
+impl Initial for Attempt {
+    const INITIAL: &'static Self = &Self { login: None, wrong_until: None };
 }
 
 impl ClientUser {

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use super::buffers::Buffers;
 use super::delivery::Delivery;
 use super::remarks::{Remark, Remarks};
-use crate::base::lazy_box::{LazyBox, Rest};
+use crate::base::lazy_box::{Initial, LazyBox};
 use crate::base::limits;
 use crate::traffic::{Loss, Ticket};
 
@@ -40,8 +40,8 @@ struct Extras {
     evicted: Option<usize>,
 }
 
-impl Rest for Extras {
-    const REST: &'static Self = &Self {
+impl Initial for Extras {
+    const INITIAL: &'static Self = &Self {
         remarks: Remarks::NONE,
         kept: Vec::new(),
         backpressure_waker: None,

@@ -10,6 +10,8 @@ pub(crate) const FILE_WORK_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const STUCK_THREADS_MAX: usize = 32;
 /// Time between two checks whether a program has exited.
 pub(crate) const PROGRAM_EXIT_TICK: Duration = Duration::from_millis(2);
+/// How long the exit waits for a program that is being started: its file may be on a lost network mount.
+pub(crate) const PROGRAM_START_WAIT: Duration = Duration::from_millis(500);
 /// Reading one small file; a pipe without a writer and a lost network mount never answer.
 pub(crate) const FILE_READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// Definitions of commands beside the table that one process keeps; none is ever freed.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::bulk_pacer::BulkPacer;
 use super::host::Host;
 use super::progress::Progress;
-use crate::base::lazy_box::{LazyBox, Rest};
+use crate::base::lazy_box::{Initial, LazyBox};
 use crate::base::limits;
 
 /// Moments over which the connections of one grace go.
@@ -36,8 +36,8 @@ pub(super) struct Loan {
     pub pacer: BulkPacer,
 }
 
-impl Rest for Loan {
-    const REST: &'static Self = &Self {
+impl Initial for Loan {
+    const INITIAL: &'static Self = &Self {
         upload: Progress::NONE,
         uploaded_at: None,
         answered_at: None,

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::lazy_box::Rest;
+use crate::base::lazy_box::Initial;
 use crate::base::limits;
 
 /// Measures the movement of bytes while a peer waits for them, and nothing otherwise.
@@ -23,8 +23,8 @@ struct Marks {
     moved: usize,
 }
 
-impl Rest for Progress {
-    const REST: &'static Self = &Self::NONE;
+impl Initial for Progress {
+    const INITIAL: &'static Self = &Self::NONE;
 }
 
 impl Progress {

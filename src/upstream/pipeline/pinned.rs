@@ -26,6 +26,8 @@ pub struct PinnedLine {
     sign: Option<Sign>,
     /// Requests in line that complete others.
     companions: VecDeque<Companion>,
+    /// Memory for those.
+    companion_bytes: usize,
     /// The one that is to be sent on another connection: what it completes is answered.
     outstanding: Option<Companion>,
 }
@@ -37,6 +39,12 @@ pub(crate) struct Companion {
     ticket: Ticket,
     pub bytes: Box<[u8]>,
     pub skips: Skips,
+}
+
+impl Companion {
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
 }
 
 /// A piece of a frame at the front of what the server has sent.
@@ -82,6 +90,7 @@ impl PinnedLine {
             doubtful: false,
             sign: None,
             companions: VecDeque::new(),
+            companion_bytes: 0,
             outstanding: None,
         }
     }
@@ -103,6 +112,7 @@ impl PinnedLine {
         at: Instant,
     ) {
         let companion = Companion { key, ticket, bytes: request.into(), skips };
+        self.companion_bytes += companion.held_bytes();
         self.companions.push_back(companion);
         self.push(ticket, request, skips, at);
         debug_assert!(self.companions.len() <= self.pipeline.len(), "more complete than are");
@@ -154,8 +164,7 @@ impl PinnedLine {
     /// Memory for requests in line: what is not written of them, and what is known of each.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let companion = |it: &Companion| size_of::<Companion>() + it.bytes.len();
-        self.pipeline.held_bytes() + self.companions.iter().map(companion).sum::<usize>()
+        self.pipeline.held_bytes() + self.companion_bytes
     }
 
     /// Whether the server has sent anything.
@@ -208,7 +217,7 @@ impl PinnedLine {
                 reply = Reply::MultiRefused(ticket);
             }
         });
-        self.companions.pop_front_if(|companion| Some(companion.ticket) == answered);
+        self.take_companion(answered);
         self.pipeline.check_invariants();
         debug_assert!(refuses.is_none() || reply == Reply::Unwanted, "two replies in one piece");
         debug_assert!(now >= self.opened_at, "it was opened later");
@@ -244,14 +253,25 @@ impl PinnedLine {
         self.doubtful |= !self.is_quiet();
         let losses = self.pipeline.take_losses(why);
         let first = losses.first().map(|(ticket, _)| *ticket);
-        self.outstanding =
-            self.companions.pop_front_if(|companion| Some(companion.ticket) == first);
-        self.companions.clear();
+        self.outstanding = self.take_companion(first);
+        (self.companions, self.companion_bytes) = (VecDeque::new(), 0);
         debug_assert!(
             self.outstanding.is_none() || !losses.is_empty(),
             "what is outstanding is answered"
         );
         losses
+    }
+
+    /// Removes the oldest companion, if it is the request of `ticket`.
+    fn take_companion(&mut self, ticket: Option<Ticket>) -> Option<Companion> {
+        let taken = self.companions.pop_front_if(|companion| Some(companion.ticket) == ticket)?;
+        debug_assert!(self.companion_bytes >= taken.held_bytes(), "a companion was not counted");
+        self.companion_bytes -= taken.held_bytes();
+        if self.companions.is_empty() && self.companions.capacity() > limits::EMPTY_LINE_ENTRIES_MAX
+        {
+            self.companions = VecDeque::new();
+        }
+        Some(taken)
     }
 
     /// What completes a request that was answered, and is lost itself: it is to be sent on another connection.
