@@ -121,6 +121,8 @@ fn pipe_takes_entries_whatever_is_to_be_synced() {
             assert!(pipe.any(|line| denied(line.unwrap())));
             std::thread::sleep(Duration::from_millis(600));
         }
+        // A client that stays would be waited for.
+        drop(client);
         assert!(proxy.terminate().success());
         let log = proxy.log();
         assert!(!log.contains("AUD-E001"), "{fsync}: {log}");
