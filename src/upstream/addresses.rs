@@ -11,7 +11,7 @@ use crate::base::limits;
 
 /// What was found at an address last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub enum Finding {
     Primary,
     Replica,
     /// No connection.
@@ -32,12 +32,12 @@ impl Finding {
 
 /// What was found at the addresses tried so far, and how long each had.
 #[derive(Debug, Default)]
-pub(super) struct Known(VecDeque<(SocketAddr, Finding, Duration)>);
+pub struct Known(VecDeque<(SocketAddr, Finding, Duration)>);
 
 impl Known {
     /// The addresses in the order in which they are to be tried; otherwise as the name has them. Of those that led
     /// nowhere, what had least time comes first: behind addresses that are silent, one may have had too little.
-    pub(super) fn sorted(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    pub fn sorted(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let found = |address: &SocketAddr| {
             self.0.iter().find(|(known, ..)| known == address).map(|(_, finding, _)| *finding)
         };
@@ -54,9 +54,12 @@ impl Known {
         addresses
     }
 
-    /// An attempt has ended, after this time.
-    pub(super) fn note(&mut self, address: SocketAddr, finding: Finding, had: Duration) {
-        self.0.retain(|(known, ..)| *known != address);
+    /// An attempt has ended, after this time. There is one primary: the others are not known to be one any more,
+    /// although an attempt there may have been given up before it ended.
+    pub fn note(&mut self, address: SocketAddr, finding: Finding, had: Duration) {
+        let one = finding == Finding::Primary;
+        self.0
+            .retain(|(known, other, _)| *known != address && !(one && *other == Finding::Primary));
         self.0.push_back((address, finding, had));
         if self.0.len() > limits::KNOWN_ADDRESSES_MAX {
             self.0.pop_front();
@@ -69,7 +72,7 @@ impl Known {
 
 /// How an attempt at one address ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempted {
+pub enum Attempted {
     Found(Finding),
     /// The server refuses the login or the database; so would any other.
     Refused,
@@ -77,7 +80,7 @@ pub(super) enum Attempted {
 
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// This connection is used.
     Take,
     /// The connection is used when no primary is found.
@@ -90,9 +93,10 @@ pub(super) enum Verdict {
 
 /// The attempts at the addresses of one name.
 #[derive(Debug)]
-pub(super) struct Race {
+pub struct Race {
     left: VecDeque<SocketAddr>,
     running: usize,
+    stagger: Duration,
     /// When the next one is tried beside those that run.
     next_at: Instant,
     /// A replica was found; it is taken then.
@@ -100,30 +104,35 @@ pub(super) struct Race {
 }
 
 impl Race {
-    pub(super) fn new(addresses: Vec<SocketAddr>, now: Instant) -> Self {
-        Self { left: addresses.into(), running: 0, next_at: now, settles_at: None }
+    /// All attempts together have `limit`. However short that is, each of a few addresses gets half of it.
+    #[must_use]
+    pub fn new(addresses: Vec<SocketAddr>, limit: Duration, now: Instant) -> Self {
+        let few = addresses.len().clamp(1, limits::ADDRESSES_IN_TIME_MAX);
+        let part = limit / u32::try_from(few * 2).unwrap_or(u32::MAX);
+        let stagger = limits::ADDRESS_STAGGER.min(part);
+        Self { left: addresses.into(), running: 0, stagger, next_at: now, settles_at: None }
     }
 
     /// The address to try now, beside those that are being tried.
-    pub(super) fn poll_start(&mut self, now: Instant) -> Option<SocketAddr> {
+    pub fn poll_start(&mut self, now: Instant) -> Option<SocketAddr> {
         if now < self.next_at {
             return None;
         }
         let address = self.left.pop_front()?;
         debug_assert!(self.settles_at.is_none_or(|at| now < at), "it was over");
         self.running += 1;
-        self.next_at = now + limits::ADDRESS_STAGGER;
+        self.next_at = now + self.stagger;
         Some(address)
     }
 
     /// When to look again although no attempt has ended.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         let next = Some(self.next_at).filter(|_| !self.left.is_empty());
         [next, self.settles_at].into_iter().flatten().min()
     }
 
     /// An attempt has ended. Unless it decides the race, the next one does not wait.
-    pub(super) fn handle_ended(&mut self, attempted: Attempted, now: Instant) -> Verdict {
+    pub fn handle_ended(&mut self, attempted: Attempted, now: Instant) -> Verdict {
         debug_assert!(self.running > 0, "only what was begun ends");
         let finding = match attempted {
             Attempted::Refused => return Verdict::Fail,
@@ -140,7 +149,7 @@ impl Race {
     }
 
     /// Whether nothing better is to be expected.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
+    pub fn is_over(&self, now: Instant) -> bool {
         let settled = self.settles_at.is_some_and(|at| now >= at);
         settled || (self.running == 0 && self.left.is_empty())
     }
@@ -161,7 +170,7 @@ mod tests {
 
     fn race(count: u8) -> (Race, Instant) {
         let now = crate::base::clock::now();
-        (Race::new((1..=count).map(address).collect(), now), now)
+        (Race::new((1..=count).map(address).collect(), DEADLINE, now), now)
     }
 
     #[test]
@@ -203,6 +212,8 @@ mod tests {
         known.note(address(4), Finding::Replica, Duration::ZERO);
         known.note(address(2), Finding::Primary, Duration::ZERO);
         assert_eq!(known.sorted(all()), [2, 3, 4, 1].map(address), "after a failover");
+        known.note(address(3), Finding::Primary, Duration::ZERO);
+        assert_eq!(known.sorted(all()), [3, 2, 4, 1].map(address), "the one before is silent");
         for last in 5..=255 {
             known.note(address(last), Finding::Nothing, Duration::ZERO);
         }
@@ -220,7 +231,7 @@ mod tests {
         begin: Instant,
     ) -> (Option<Finding>, Instant, Vec<(Instant, Instant)>) {
         let count = u8::try_from(targets.len()).unwrap();
-        let mut race = Race::new((0..count).map(address).collect(), begin);
+        let mut race = Race::new((0..count).map(address).collect(), DEADLINE, begin);
         let (mut now, mut kept, mut times) = (begin, None, Vec::<(Instant, Instant)>::new());
         let mut running: Vec<usize> = Vec::new();
         while !race.is_over(now) {
@@ -310,8 +321,8 @@ mod tests {
                 let (mut known, begin) = (Known::default(), crate::base::clock::now());
                 let (limit, answers) = (Duration::from_secs(5), Duration::from_millis(700));
                 let reached = (1..=3).any(|_| {
-                    let mut race =
-                        Race::new(known.sorted((1..=count).map(address).collect()), begin);
+                    let addresses = known.sorted((1..=count).map(address).collect());
+                    let mut race = Race::new(addresses, limit, begin);
                     let (mut now, mut tried) = (begin, Vec::new());
                     while now < begin + limit {
                         tried.extend(race.poll_start(now).map(|address| (address, now)));
@@ -326,6 +337,22 @@ mod tests {
                     tried.iter().any(is_up)
                 });
                 assert!(reached, "{alive} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_of_a_few_silent_addresses_gets_half_of_however_short_a_time() {
+        for limit in [100, 400, 1000, 5000].map(Duration::from_millis) {
+            for count in 1..=8_u8 {
+                let begin = crate::base::clock::now();
+                let mut race = Race::new((1..=count).map(address).collect(), limit, begin);
+                let mut now = begin;
+                for _ in 0..count {
+                    now = race.poll_timeout().expect("there is a further address");
+                    assert!(race.poll_start(now).is_some());
+                }
+                assert!(now - begin <= limit / 2, "the last of {count} begins after {limit:?}");
             }
         }
     }

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
 use super::breaker::{Ask, BreakerRules, Round};
 use super::buffers::Buffers;
@@ -18,6 +19,7 @@ use super::credentials::Login;
 use super::dial::{Dialer, ServerConnection};
 use super::ended::cause;
 use super::failure::DialError;
+use super::handshake_limit::Waiter;
 use super::line::Next;
 use super::mailbox::Mailbox;
 use super::metrics::UpstreamMetrics;
@@ -55,7 +57,6 @@ pub(super) struct UpstreamContext {
     pub buffers: Rc<Buffers>,
     numbers: Cell<u64>,
     dialer: Dialer,
-    handshakes: Semaphore,
     entropy: RefCell<Entropy>,
     node: RefCell<Node>,
     retries: RefCell<RetryBudget>,
@@ -93,9 +94,8 @@ impl UpstreamContext {
             buffers,
             numbers: Cell::new(0),
             dialer,
-            handshakes: Semaphore::new(handshakes),
             entropy: RefCell::new(Entropy::from_seed(seed)),
-            node: RefCell::new(Node::new(rules)),
+            node: RefCell::new(Node::new(rules, handshakes)),
             retries: RefCell::new(retries),
             sent: Cell::default(),
             changed: Notify::new(),
@@ -104,21 +104,10 @@ impl UpstreamContext {
         })
     }
 
-    /// Dials when the breaker allows it, however long that takes: the caller bounds the wait.
+    /// Dials when the breaker allows it and there is a place, however long that takes: the caller bounds the wait.
     pub(super) async fn dial(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
-        let attempt = loop {
-            self.passable().await;
-            let permit = self.handshakes.acquire().await;
-            if let Ask::Dial(round) = self.ask() {
-                self.metrics.circuit(self.node.borrow().circuit());
-                break Attempt { context: self, round: Some(round), _permit: permit.ok() };
-            }
-        };
-        let dialing = self.metrics.dialing();
-        let link = self.dialer.dial(key).await;
-        drop(dialing);
-        self.metrics.dialed(link.as_ref());
-        self.note_error(link.as_ref().err());
+        let attempt = self.begin().await;
+        let link = self.connect(key).await;
         attempt.end(link.as_ref());
         if let Ok(link) = &link {
             self.server.set(link.facts.product());
@@ -129,15 +118,21 @@ impl UpstreamContext {
 
     /// Dials beside a connection that is up: whether that works is no sign of an outage.
     pub(super) async fn dial_beside(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
-        let _permit = self.handshakes.acquire().await;
+        let attempt = self.begin_beside().await;
+        let link = self.connect(key).await;
+        attempt.end(link.as_ref());
+        if link.is_ok() {
+            self.note_change();
+        }
+        link
+    }
+
+    async fn connect(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
         let dialing = self.metrics.dialing();
         let link = self.dialer.dial(key).await;
         drop(dialing);
         self.metrics.dialed(link.as_ref());
         self.note_error(link.as_ref().err());
-        if link.is_ok() {
-            self.note_change();
-        }
         link
     }
 
@@ -166,33 +161,40 @@ impl UpstreamContext {
         }
     }
 
-    fn ask(&self) -> Ask {
-        self.node.borrow_mut().ask(clock::now())
-    }
-
     /// Whether a dial would not have to wait.
     pub(super) fn may_dial(&self) -> bool {
         self.node.borrow().is_passable(clock::now())
     }
 
-    /// Waits until an attempt would be allowed.
-    async fn passable(&self) {
-        loop {
-            let now = clock::now();
-            let (passable, wait) = {
-                let node = self.node.borrow();
-                (node.is_passable(now), node.waits(now))
-            };
-            if passable {
-                return;
-            }
-            if wait.is_zero() {
-                self.changed.notified().await;
-            } else {
-                let slept = tokio::time::timeout(wait, self.changed.notified());
-                let _ = slept.await;
+    /// Waits until the server may be dialed.
+    async fn begin(&self) -> Attempt<'_> {
+        let mut attempt = Attempt { context: self, state: State::Waits(Waiter::default()) };
+        while let State::Waits(waiter) = &mut attempt.state {
+            let ask = self.node.borrow_mut().ask(waiter, clock::now());
+            match ask {
+                Ask::Dial(round) => attempt.state = State::UnderWay(round),
+                Ask::Wait(None) => self.changed.notified().await,
+                Ask::Wait(Some(until)) => {
+                    let _ = timeout_at(until.into(), self.changed.notified()).await;
+                }
             }
         }
+        self.metrics.circuit(self.node.borrow().circuit());
+        attempt
+    }
+
+    /// Waits until one more connection may be made beside one that is up.
+    async fn begin_beside(&self) -> Attempt<'_> {
+        let mut attempt = Attempt { context: self, state: State::Waits(Waiter::default()) };
+        while let State::Waits(waiter) = &mut attempt.state {
+            let begins = self.node.borrow_mut().ask_beside(waiter);
+            if begins {
+                attempt.state = State::Beside;
+            } else {
+                self.changed.notified().await;
+            }
+        }
+        attempt
     }
 
     /// Whether the server may be dialed has changed, perhaps.
@@ -421,23 +423,43 @@ impl UpstreamContext {
 /// One attempt to connect. Dropped before its end, it is no sign of the server's state.
 struct Attempt<'a> {
     context: &'a UpstreamContext,
-    round: Option<Round>,
-    _permit: Option<tokio::sync::SemaphorePermit<'a>>,
+    state: State,
+}
+
+enum State {
+    Waits(Waiter),
+    UnderWay(Round),
+    Beside,
+    Over,
 }
 
 impl Attempt<'_> {
     fn end(mut self, result: Result<&ServerConnection, &DialError>) {
-        if let Some(round) = self.round.take() {
+        if let State::UnderWay(round) = self.state {
             self.context.note_dialed(round, result);
+            self.state = State::Over;
         }
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if let Some(round) = self.round.take() {
-            self.context.node.borrow_mut().handle_cancelled(round, clock::now());
-            self.context.note_breaker();
+        let (context, now) = (self.context, clock::now());
+        match &mut self.state {
+            State::Waits(waiter) => {
+                if context.node.borrow_mut().handle_left(waiter, now) {
+                    context.changed.notify_waiters();
+                }
+            }
+            State::UnderWay(round) => {
+                context.node.borrow_mut().handle_cancelled(*round, now);
+                context.note_breaker();
+            }
+            State::Beside => {
+                context.node.borrow_mut().handle_ended_beside();
+                context.changed.notify_waiters();
+            }
+            State::Over => {}
         }
     }
 }

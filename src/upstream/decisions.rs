@@ -2,11 +2,13 @@
 //!
 //! Owns: nothing; it names what the simulation may use. Never knows: what the parts do.
 
+pub use super::addresses::{Attempted, Finding, Known, Race, Verdict};
 pub use super::breaker::{Ask, BreakerRules, Round};
 pub use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
 pub use super::connection::{Action, Around, BUSY_TICK, Freshness, HOME, Timing};
 pub use super::connector::{After, Connector, Outcome, Turn as ConnectTurn};
 pub use super::ended::Ended;
+pub use super::handshake_limit::Waiter;
 pub use super::holder::Holder;
 pub use super::idle::{Checked, Pooled};
 pub use super::line::{Line, Next, WAIT_TICK};

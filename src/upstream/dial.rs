@@ -254,7 +254,9 @@ impl Dialer {
             self.0.attempt(Some(address), key, identity, login, at, deadline)
         };
         let primary = |link: &ServerConnection| is_primary(link.facts.role.as_bytes());
-        race::run(Race::new(addresses, clock::now()), attempt, primary).await
+        let now = clock::now();
+        let race = Race::new(addresses, deadline.saturating_duration_since(now), now);
+        race::run(race, attempt, primary).await
     }
 }
 

@@ -21,6 +21,7 @@ mod ended;
 pub(crate) mod failure;
 pub(crate) mod fault;
 mod handshake;
+mod handshake_limit;
 mod holder;
 mod idle;
 mod lease;

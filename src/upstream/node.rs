@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::{Ask, Breaker, BreakerRules, Round};
+use super::handshake_limit::{HandshakeLimit, Waiter};
 use super::line::Next;
 use super::outage::{Notice, Outage};
 use crate::base::limits;
@@ -24,6 +25,7 @@ pub enum Attempt {
 #[derive(Debug)]
 pub struct Node {
     breaker: Breaker,
+    handshakes: HandshakeLimit,
     outage: Outage,
     /// Why the last attempt to connect failed.
     last_failure: Unavailable,
@@ -32,23 +34,53 @@ pub struct Node {
 }
 
 impl Node {
+    /// At most so many connections to it are made at once.
     #[must_use]
-    pub fn new(rules: BreakerRules) -> Self {
+    pub fn new(rules: BreakerRules, handshakes_max: usize) -> Self {
         Self {
             breaker: Breaker::new(rules, limits::CONNECTION_PROOF),
+            handshakes: HandshakeLimit::new(handshakes_max),
             outage: Outage::default(),
             last_failure: Unavailable::Timeout,
             silent: 0,
         }
     }
 
-    /// Whether the caller may dial; if so it reports how that ended, with the round.
-    pub fn ask(&mut self, now: Instant) -> Ask {
+    /// Whether the caller may dial; if so it reports how that ended, with the round. If not, it keeps its place
+    /// among those that wait, until [`Self::handle_left`].
+    pub fn ask(&mut self, waiter: &mut Waiter, now: Instant) -> Ask {
         let passable = self.breaker.is_passable(now);
+        if !self.handshakes.has_place(waiter) && passable {
+            return Ask::Wait(None);
+        }
         let ask = self.breaker.ask(now);
         debug_assert_eq!(passable, matches!(ask, Ask::Dial(_)), "passability and the answer agree");
+        if matches!(ask, Ask::Dial(_)) {
+            self.handshakes.begin(waiter);
+        }
         self.check_invariants(now);
         ask
+    }
+
+    /// Whether the caller may dial beside a connection that is up: how that ends is no sign of an outage, and
+    /// reported by [`Self::handle_ended_beside`].
+    pub fn ask_beside(&mut self, waiter: &mut Waiter) -> bool {
+        let begins = self.handshakes.has_place_beside(waiter);
+        if begins {
+            self.handshakes.begin(waiter);
+        }
+        begins
+    }
+
+    /// An attempt that [`Self::ask_beside`] allowed has ended, or was given up.
+    pub fn handle_ended_beside(&mut self) {
+        self.handshakes.end();
+    }
+
+    /// An attempt that waits is not wanted any more. Returns whether another one may begin now.
+    pub fn handle_left(&mut self, waiter: &mut Waiter, now: Instant) -> bool {
+        self.handshakes.leave(waiter);
+        self.handshakes.is_awaited(self.breaker.is_passable(now))
     }
 
     /// What holds whenever a `handle_…` returns.
@@ -111,6 +143,7 @@ impl Node {
         now: Instant,
         entropy: u64,
     ) -> Option<Notice> {
+        self.handshakes.end();
         match attempt {
             Attempt::Up => {
                 self.breaker.handle_connected();
@@ -133,6 +166,7 @@ impl Node {
 
     /// An attempt was given up before its end, and shows nothing about the server.
     pub fn handle_cancelled(&mut self, round: Round, now: Instant) {
+        self.handshakes.end();
         self.breaker.handle_cancelled(round, now);
         self.check_invariants(now);
     }

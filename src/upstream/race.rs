@@ -100,7 +100,7 @@ mod tests {
     fn check(ports: &[u16], expected: Result<&'static str, &'static str>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let addresses = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port)));
-        let race = Race::new(addresses.collect(), clock::now());
+        let race = Race::new(addresses.collect(), Duration::from_secs(5), clock::now());
         let begin = clock::now();
         let found = runtime.block_on(run(race, open, |role| *role == "master"));
         assert_eq!(found.map_err(|error| error.code), expected, "{ports:?}");

@@ -11,6 +11,7 @@
 
 mod dials;
 mod model;
+mod name;
 mod pinned;
 mod pool;
 mod scenarios;
@@ -188,6 +189,9 @@ fn run(seed: u64, begin: Instant, loud: bool, kept: &Kept, steps: &Steps) {
     let mut world = World::new(begin, timing, patience, SESSIONS, registry, chance);
     world.loud = loud;
     world.wanders = true;
+    if choices.chance(50) {
+        world.name.change(&mut choices);
+    }
     let mut script = Script::draw(&mut choices, begin);
     let end = begin + TROUBLED;
     while world.now < end {
@@ -284,9 +288,15 @@ enum Accident {
     NoDatabase,
     PausedWrites,
     Panic,
+    /// The name has other addresses besides, in another order.
+    OtherAddresses,
+    /// The primary is behind another address.
+    PrimaryMoves,
+    /// The name has no address.
+    UnknownName,
 }
 
-const ACCIDENTS: [Accident; 20] = [
+const ACCIDENTS: [Accident; 23] = [
     Accident::Down,
     Accident::Reset,
     Accident::ResetOne,
@@ -307,6 +317,9 @@ const ACCIDENTS: [Accident; 20] = [
     Accident::NoDatabase,
     Accident::PausedWrites,
     Accident::Panic,
+    Accident::OtherAddresses,
+    Accident::PrimaryMoves,
+    Accident::UnknownName,
 ];
 
 /// What happens when.
@@ -405,6 +418,7 @@ impl Script {
         self.events.clear();
         ACCIDENTS.iter().for_each(|accident| heal(*accident, choices, world));
         world.server.replica = false;
+        world.calm_since = Some(world.now);
     }
 }
 
@@ -451,6 +465,13 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
         }
         Accident::PausedWrites => world.server.writes_are_paused = true,
         Accident::Panic => world.crash(choices.below(64)),
+        Accident::OtherAddresses => world.name.change(choices),
+        Accident::PrimaryMoves => {
+            if world.name.move_primary(choices) {
+                world.server.wires.iter_mut().for_each(|wire| wire.replica = true);
+            }
+        }
+        Accident::UnknownName => world.name.is_unknown = true,
         Accident::HalfWrite if wires > 0 => {
             world.server.wires[wires - 1].window = choices.below(30)
         }
@@ -506,9 +527,12 @@ fn heal(accident: Accident, choices: &mut Choices, world: &mut World) {
         Accident::NoDatabase => world.server.lacks_database = false,
         Accident::PausedWrites => world.server.writes_are_paused = false,
         Accident::SlowReader => world.model.read_all(),
+        Accident::UnknownName => world.name.is_unknown = false,
         Accident::Reset
         | Accident::ResetOne
         | Accident::Failover
+        | Accident::OtherAddresses
+        | Accident::PrimaryMoves
         | Accident::Rotation
         | Accident::NewPassword
         | Accident::UnexpectedReply

@@ -8,8 +8,11 @@ use std::time::Duration;
 pub(crate) const COMMANDS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Servers whose TLS sessions are kept for resumption, by the names that they prove.
 pub(crate) const UPSTREAM_TLS_SESSIONS_MAX: usize = 32;
-/// Time of one attempt to connect before the next address is tried beside it (RFC 8305: 250 ms).
+/// Time of one attempt to connect before the next address is tried beside it (RFC 8305: 250 ms), unless all
+/// attempts together have little time.
 pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
+/// Addresses that are all tried in the first half of the time that attempts have together.
+pub(crate) const ADDRESSES_IN_TIME_MAX: usize = 8;
 /// Time after a replica was found in which a primary is looked for at the other addresses.
 pub(crate) const PRIMARY_WAIT: Duration = Duration::from_secs(1);
 /// Addresses whose last outcome is remembered.

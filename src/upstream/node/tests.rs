@@ -11,12 +11,14 @@ const SECOND: Duration = Duration::from_secs(1);
 fn node() -> (Node, Instant) {
     let backoff = Backoff { initial: SECOND, multiplier: 1.0, cap: SECOND };
     let rules = BreakerRules { backoff, failures: 1, open_time: Duration::ZERO };
-    (Node::new(rules), crate::base::clock::now())
+    (Node::new(rules, 1), crate::base::clock::now())
 }
 
 /// An attempt that ends at once.
 fn dial(node: &mut Node, attempt: Attempt, now: Instant) -> Option<Notice> {
-    let Ask::Dial(round) = node.ask(now) else { panic!("it may not be dialed") };
+    let Ask::Dial(round) = node.ask(&mut Waiter::default(), now) else {
+        panic!("it may not be dialed")
+    };
     node.handle_dialed(round, attempt, now, u64::MAX)
 }
 

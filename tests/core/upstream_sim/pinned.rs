@@ -287,7 +287,7 @@ impl Session {
     fn begin(server: &mut Server, next: u64, now: Instant) -> Self {
         Self {
             line: PinnedLine::new(now),
-            wire: server.accept(0, 0),
+            wire: server.accept(0, 0, server.replica),
             asked: VecDeque::new(),
             body: VecDeque::new(),
             reply: Vec::new(),

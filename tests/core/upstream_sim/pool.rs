@@ -13,7 +13,7 @@ use respgate::internals::config::{OnOutage, Pool};
 use respgate::internals::traffic::{PoolKey, Unavailable};
 use respgate::internals::upstream::decisions::{
     Answer, Ask, Attempt, BreakerRules, Checked, HOME, Holder, Node, Patience, PoolCore, Pooled,
-    Round, Turn, Upkeep, Use, Wait, most_for_one_use,
+    Round, Turn, Upkeep, Use, Wait, Waiter, most_for_one_use,
 };
 
 use crate::support::choices::Choices;
@@ -108,7 +108,7 @@ impl Pooled for Connection {
 
 #[derive(Debug)]
 enum Dial {
-    Asking,
+    Asking(Waiter),
     UnderWay { round: Round, until: Instant },
 }
 
@@ -207,9 +207,9 @@ impl World {
         Self {
             now,
             core,
-            settings,
             patience: Patience { on_outage, wait: OUTAGE_WAIT },
-            node: Node::new(rules),
+            node: Node::new(rules, settings.max_handshakes),
+            settings,
             server: Rc::default(),
             sessions: (0..sessions).map(|_| Session::Idle(now)).collect(),
             work: Work::Idle,
@@ -286,12 +286,10 @@ impl World {
 
     /// Goes on with an attempt to connect.
     fn dial(&mut self, dial: &mut Dial, key: PoolKey) -> Option<Result<Connection, Unavailable>> {
-        if let Dial::Asking = dial {
-            if self.under_way >= self.settings.max_handshakes {
-                return None;
-            }
-            let Ask::Dial(round) = self.node.ask(self.now) else { return None };
+        if let Dial::Asking(waiter) = dial {
+            let Ask::Dial(round) = self.node.ask(waiter, self.now) else { return None };
             self.under_way += 1;
+            assert!(self.under_way <= self.settings.max_handshakes, "too many at once");
             *dial = Dial::UnderWay { round, until: self.now + TICK };
         }
         let Dial::UnderWay { round, until } = dial else { return None };
@@ -326,9 +324,15 @@ impl World {
 
     /// An attempt is not awaited any more.
     fn cancel(&mut self, dial: Option<Dial>) {
-        if let Some(Dial::UnderWay { round, .. }) = dial {
-            self.under_way -= 1;
-            self.node.handle_cancelled(round, self.now);
+        match dial {
+            Some(Dial::UnderWay { round, .. }) => {
+                self.under_way -= 1;
+                self.node.handle_cancelled(round, self.now);
+            }
+            Some(Dial::Asking(mut waiter)) => {
+                self.node.handle_left(&mut waiter, self.now);
+            }
+            None => {}
         }
     }
 
@@ -407,7 +411,7 @@ impl World {
                         assert!(connection.is_current(), "it was made with what is in force");
                         return Some(connection);
                     }
-                    Turn::Dial => Dial::Asking,
+                    Turn::Dial => Dial::Asking(Waiter::default()),
                 },
             };
             match self.dial(&mut dial, claim.key) {
@@ -467,7 +471,7 @@ impl World {
             self.core.handle_answer(connection, answer, self.now);
         }
         if self.shared.is_some() || self.node.outage_since().is_some() {
-            let mut dial = self.shared.take().unwrap_or(Dial::Asking);
+            let mut dial = self.shared.take().unwrap_or_else(|| Dial::Asking(Waiter::default()));
             if self.dial(&mut dial, HOME).is_none() {
                 self.shared = Some(dial);
             }
@@ -494,7 +498,7 @@ impl World {
                         }
                         Upkeep::Dial(key) => {
                             self.fills.push(self.now);
-                            self.work = Work::Fills(key, Dial::Asking);
+                            self.work = Work::Fills(key, Dial::Asking(Waiter::default()));
                         }
                     }
                 }

@@ -131,11 +131,11 @@ impl Server {
     }
 
     /// A connection is logged in; its number.
-    pub fn accept(&mut self, generation: u64, password: u64) -> usize {
+    pub fn accept(&mut self, generation: u64, password: u64, replica: bool) -> usize {
         self.wires.push(Wire {
             generation,
             password,
-            replica: self.replica,
+            replica,
             to_server: Packets::new(),
             to_proxy: Packets::new(),
             input: Vec::new(),

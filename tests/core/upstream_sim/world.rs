@@ -4,6 +4,7 @@
 //! Owns: [`World`]. Never knows: which accidents happen, what a run must end in.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,12 @@ use respgate::internals::upstream::decisions::{
     ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, ConnectTurn,
     Connector, Dialed, Ended, Freshness, HOME, Line, Member, Next, Node, Outcome, Overdue, Owner,
     Patience, Pipeline, Place, Registry, Relieved, Repeat, RetryBudget, Round, Step, TURN, Timing,
-    WAIT_TICK,
+    WAIT_TICK, Waiter,
 };
 
 use super::dials::Dials;
 use super::model::{End, Kind, Model};
+use super::name::{Found, Host, Name, Outcome as Connected, Tries};
 use super::server::{AUTH, Arrival, Server};
 use crate::support::choices::Choices;
 
@@ -68,14 +70,19 @@ impl Member for Entry {
 /// An attempt to connect.
 #[derive(Debug)]
 enum Dial {
-    /// The attempt waits for its turn.
-    Asking,
+    /// The attempt waits for its turn; its number once it has asked.
+    Asking(Waiter, Option<u64>),
     UnderWay {
         /// Its round, and its number among those that waited for their turn.
         round: Option<(Round, u64)>,
-        begun: Instant,
-        at: Instant,
+        tries: Box<Tries>,
     },
+}
+
+impl Dial {
+    fn new() -> Self {
+        Self::Asking(Waiter::default(), None)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +139,18 @@ pub struct World {
     pub patience: Patience,
     pub node: Node,
     dials: Dials,
+    /// The addresses of the server.
+    pub name: Name,
+    /// At most so many connections are made at once, and so many are.
+    handshakes_max: usize,
+    under_way: usize,
+    /// Attempts that wait, in their order: those that count, and those beside a connection that is up.
+    waiting: [BTreeSet<u64>; 2],
+    attempts_asked: u64,
+    /// An attempt has ended: another one may begin.
+    freed: bool,
+    /// Since when there is no accident.
+    pub calm_since: Option<Instant>,
     retries: RetryBudget,
     pub server: Server,
     pub model: Model,
@@ -145,7 +164,8 @@ pub struct World {
     pub generation: u64,
     /// The password in force.
     pub password: u64,
-    /// When the server was dialed, relief apart.
+    /// When attempts to dial the server ended, relief apart; those to which it answered that it is busy, or has no such
+    /// database, have a pause of their own.
     pub attempts: Vec<Instant>,
     /// Connections that said that they are silent.
     pub silent: i64,
@@ -175,12 +195,20 @@ impl World {
             failures: *chance.pick(&[1, 1, 3]),
             open_time: Duration::from_millis(*chance.pick(&[0, 0, 700])),
         };
+        let handshakes_max = *chance.pick(&[1, 2, 8]);
         let mut world = Self {
             now,
             timing,
             patience,
-            node: Node::new(rules),
+            node: Node::new(rules, handshakes_max),
             dials: Dials::new(rules),
+            name: Name::alone(),
+            handshakes_max,
+            under_way: 0,
+            waiting: Default::default(),
+            attempts_asked: 0,
+            freed: false,
+            calm_since: None,
             retries: RetryBudget::new(RETRIES, *chance.pick(&[0.0, 0.2]), now),
             server: Server::new(Duration::from_micros(300)),
             model: Model::default(),
@@ -359,8 +387,10 @@ impl World {
             (0..self.lives.len()).filter(|at| self.lives[*at].is_some()).collect();
         let at = alive[which % alive.len()];
         let mut life = self.lives[at].take().unwrap();
-        let dials = life.live.as_mut().map(|live| live.dialing.take());
-        dials.flatten().into_iter().chain(life.dial.take()).for_each(|dial| self.cancel(dial));
+        let live = life.live.as_mut();
+        let dials = live.map(|live| [live.dialing.take(), live.relief.take()]);
+        let dials = dials.into_iter().flatten().flatten();
+        dials.chain(life.dial.take()).for_each(|dial| self.cancel(dial));
         if let Some(live) = life.live.take() {
             if live.carrier.is_silent() {
                 self.node.handle_silence(false);
@@ -426,8 +456,8 @@ impl World {
             let live = life.live.as_ref();
             let waits = self.node.waits(self.now);
             let at = |dial: &Dial| match dial {
-                Dial::Asking => (!waits.is_zero()).then(|| self.now + waits),
-                Dial::UnderWay { at, .. } => Some(*at),
+                Dial::Asking(..) => (!waits.is_zero()).then(|| self.now + waits),
+                Dial::UnderWay { tries, .. } => Some(tries.next()),
             };
             [
                 live.map(|live| live.carrier.poll_timeout()),
@@ -462,7 +492,7 @@ impl World {
                     self.lives[at] = Some(life);
                 }
             }
-            if !progress {
+            if !progress && !std::mem::take(&mut self.freed) {
                 return self.check();
             }
         }
@@ -475,9 +505,13 @@ impl World {
             let Some(life) = life else { continue };
             let waits = !life.line.pipeline.is_empty();
             let dials = [&life.dial, life.live.as_ref().map_or(&None, |live| &live.dialing)];
-            if dials.into_iter().flatten().any(|dial| matches!(dial, Dial::Asking)) {
+            let is_free = self.under_way < self.handshakes_max;
+            if is_free && dials.into_iter().flatten().any(|dial| matches!(dial, Dial::Asking(..))) {
                 self.dials.check_waiting(self.now);
             }
+            let relief = life.live.as_ref().and_then(|live| live.relief.as_ref());
+            let waits_for_relief = matches!(relief, Some(Dial::Asking(..)));
+            assert!(!is_free || !waits_for_relief, "{at} is not relieved although it may be");
             let mut known = self.registry.of(life.entry.key()).into_iter();
             let known = known.any(|entry| Rc::ptr_eq(&entry, &life.entry));
             assert!(life.is_aside() != known, "{at} is not registered, or takes new requests");
@@ -514,7 +548,7 @@ impl World {
                 }
                 ConnectTurn::Dial => {
                     assert!(life.dial.is_none(), "{at} is dialed for already");
-                    life.dial = Some(Dial::Asking);
+                    life.dial = Some(Dial::new());
                 }
                 ConnectTurn::Cancel => {
                     let dial = life.dial.take().expect("only what was begun ends");
@@ -600,57 +634,104 @@ impl World {
     }
 
     fn cancel(&mut self, dial: Dial) {
-        if let Dial::UnderWay { round: Some((round, number)), .. } = dial {
-            self.dials.cancelled(number, self.now);
-            self.node.handle_cancelled(round, self.now);
+        self.freed = true;
+        match dial {
+            Dial::Asking(mut waiter, number) => {
+                let number = number.unwrap_or(u64::MAX);
+                self.waiting
+                    .iter_mut()
+                    .for_each(|waiting| waiting.retain(|other| *other != number));
+                self.node.handle_left(&mut waiter, self.now);
+            }
+            Dial::UnderWay { round, .. } => {
+                self.under_way -= 1;
+                if let Some((round, number)) = round {
+                    self.attempts.push(self.now);
+                    self.dials.cancelled(number, self.now);
+                    self.node.handle_cancelled(round, self.now);
+                } else {
+                    self.node.handle_ended_beside();
+                }
+            }
         }
+    }
+
+    /// An attempt has its turn, or takes its place among those that wait.
+    fn begin_dial(
+        &mut self,
+        waiter: &mut Waiter,
+        number: &mut Option<u64>,
+        turns: bool,
+    ) -> Option<Dial> {
+        let number = *number.get_or_insert_with(|| {
+            self.attempts_asked += 1;
+            self.waiting[usize::from(!turns)].insert(self.attempts_asked);
+            self.attempts_asked
+        });
+        let round = if turns {
+            match self.node.ask(waiter, self.now) {
+                Ask::Dial(round) => Some((round, self.dials.begin(self.now))),
+                Ask::Wait(_) => return None,
+            }
+        } else if self.node.ask_beside(waiter) {
+            None
+        } else {
+            return None;
+        };
+        let places = self.handshakes_max.saturating_sub(self.under_way);
+        let first = self.waiting[usize::from(!turns)].iter().take(places);
+        assert!(first.into_iter().any(|first| *first == number), "others have waited for longer");
+        self.waiting.iter_mut().for_each(|waiting| waiting.retain(|other| *other != number));
+        self.under_way += 1;
+        assert!(self.under_way <= self.handshakes_max, "{} connections are made", self.under_way);
+        let tries = Tries::begin(&self.name, self.timing.connect_timeout, self.now);
+        Some(Dial::UnderWay { round, tries: Box::new(tries) })
     }
 
     /// Goes on with an attempt to connect; with `turns` it waits for its turn and counts.
     fn dial(&mut self, dial: &mut Dial, key: usize, turns: bool) -> Option<Reached> {
-        if let Dial::Asking = dial {
-            let round = match turns.then(|| self.node.ask(self.now)) {
-                None => None,
-                Some(Ask::Dial(round)) => {
-                    self.attempts.push(self.now);
-                    Some((round, self.dials.begin(self.now)))
-                }
-                Some(Ask::Wait(_)) => return None,
-            };
-            let at = self.now + self.server.latency * 6;
-            *dial = Dial::UnderWay { round, begun: self.now, at };
+        if let Dial::Asking(waiter, number) = dial {
+            *dial = self.begin_dial(waiter, number, turns)?;
         }
-        let Dial::UnderWay { round, begun, at } = dial else { return None };
-        if self.now < *at {
-            return None;
-        }
-        let last = *begun + self.timing.connect_timeout;
-        let silent = self.server.path_is_dead || self.server.is_silent();
-        if silent && self.now < last {
-            *at = last;
-            return None;
-        }
-        let server = &mut self.server;
-        let dialed = if silent {
-            Reached::Failed(Unavailable::Timeout)
-        } else if server.refuses {
-            Reached::Failed(Unavailable::Connect)
-        } else if server.password_is_wrong {
-            Reached::Failed(Unavailable::Auth)
-        } else if server.loading {
-            Reached::Failed(Unavailable::Loading)
-        } else if server.busy_with_script && (key > 0 || !turns) {
-            // The first database needs no SELECT.
-            Reached::Busy
-        } else if server.lacks_database && key > 0 {
-            Reached::NoDatabase
-        } else {
-            Reached::Up(server.accept(self.generation, self.password))
+        let Dial::UnderWay { round, tries } = dial else { return None };
+        let Self { server, name, now, .. } = self;
+        // The first database needs no SELECT.
+        let busy = server.busy_with_script && (key > 0 || !turns);
+        let no_database = server.lacks_database && key > 0;
+        let look = |host: Host| match host {
+            Host::Silent => Found::Silence,
+            Host::Refuses => Found::Failure(Unavailable::Connect),
+            _ if server.path_is_dead => Found::Silence,
+            Host::Replica if server.password_is_wrong => Found::Failure(Unavailable::Auth),
+            Host::Replica => Found::Up { primary: false },
+            Host::Primary if server.is_silent() => Found::Silence,
+            Host::Primary if server.refuses => Found::Failure(Unavailable::Connect),
+            Host::Primary if server.password_is_wrong => Found::Failure(Unavailable::Auth),
+            Host::Primary if server.loading => Found::Failure(Unavailable::Loading),
+            Host::Primary if busy || no_database => Found::Refusal,
+            Host::Primary => Found::Up { primary: !server.replica },
+        };
+        let connected = tries.poll(name, *now, server.latency * 6, look)?;
+        tries.check_time(*now);
+        let calm = self.calm_since.is_some_and(|since| since <= tries.begun());
+        let primary = connected == Connected::Up { primary: true };
+        assert!(primary || !calm, "the primary is not found: {connected:?} {:?}", self.name);
+        (self.under_way, self.freed) = (self.under_way - 1, true);
+        let dialed = match connected {
+            Connected::Failed(why) => Reached::Failed(why),
+            Connected::Refused if busy => Reached::Busy,
+            Connected::Refused => Reached::NoDatabase,
+            Connected::Up { primary } => {
+                Reached::Up(self.server.accept(self.generation, self.password, !primary))
+            }
         };
         if let Some((round, number)) = *round {
             match dialed {
                 Reached::Failed(_) => self.dials.failed(number, self.now),
                 Reached::Up(_) | Reached::Busy | Reached::NoDatabase => self.dials.connected(),
+            }
+            if !matches!(dialed, Reached::Busy | Reached::NoDatabase) {
+                self.attempts.push(self.now);
             }
             let attempt = match dialed {
                 Reached::Up(_) => Attempt::Up,
@@ -659,6 +740,8 @@ impl World {
             };
             let entropy = self.draw();
             self.node.handle_dialed(round, attempt, self.now, entropy);
+        } else {
+            self.node.handle_ended_beside();
         }
         self.say(|| format!("dialed: {dialed:?}"));
         Some(dialed)
@@ -694,9 +777,10 @@ impl World {
         }
         progress |= self.write(life);
         // A driver whose connection has just asked for another one looks at it at once.
-        let (passable, is_asking) = (self.node.is_passable(self.now), |dial: &Option<Dial>| {
-            matches!(dial, Some(Dial::Asking))
-        });
+        let is_free = self.under_way < self.handshakes_max;
+        let passable = self.node.is_passable(self.now);
+        let is_asking =
+            |dial: &Option<Dial>| is_free && matches!(dial, Some(Dial::Asking(_, None)));
         progress |= life
             .live
             .as_ref()
@@ -813,7 +897,7 @@ impl World {
             let Some(action) = live.carrier.poll_action(&mut life.line) else { return };
             self.say(|| format!("{at} {action:?}"));
             match action {
-                Action::DialSuccessor => live.dialing = Some(Dial::Asking),
+                Action::DialSuccessor => live.dialing = Some(Dial::new()),
                 Action::LogIn => {
                     let request = [AUTH, self.password.to_string().as_bytes(), b"!"].concat();
                     live.carrier.push_login(&mut life.line, &request, self.now);
@@ -826,9 +910,11 @@ impl World {
                         !life.entry.retired.get(),
                         "{at} was set aside: another one carries everything new"
                     );
-                    live.relief = Some(Dial::Asking);
+                    live.relief = Some(Dial::new());
                 }
-                Action::DropRelief => live.relief = None,
+                Action::DropRelief => {
+                    live.relief.take().into_iter().for_each(|dial| self.cancel(dial));
+                }
                 Action::StepAside => self.step_aside(life),
                 Action::Silent(silent) => {
                     self.node.handle_silence(silent);
@@ -975,7 +1061,7 @@ impl World {
         }
         life.entry.stalled.set(false);
         self.server.close(live.wire, ended.discards());
-        if let Some(dial) = live.dialing.take() {
+        for dial in [live.dialing.take(), live.relief.take()].into_iter().flatten() {
             self.cancel(dial);
         }
         let Self { model, now, retries, .. } = self;

@@ -1,0 +1,242 @@
+//! The name of the server and the addresses behind it; an attempt to connect to one of them.
+//!
+//! Owns: [`Name`], [`Tries`]: what is behind each address, and what must be true of the order and the time of attempts.
+//! Never knows: which server answers, what is done with a connection.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use respgate::internals::traffic::Unavailable;
+use respgate::internals::upstream::decisions::{Attempted, Finding, Known, Race, Verdict};
+
+use crate::support::choices::Choices;
+
+const ADDRESSES: u8 = 5;
+/// The world is looked at so seldom.
+const LATE: Duration = Duration::from_millis(1);
+
+/// What is behind an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    Primary,
+    Replica,
+    Silent,
+    Refuses,
+}
+
+const OTHERS: [Host; 3] = [Host::Replica, Host::Silent, Host::Refuses];
+
+#[derive(Debug)]
+pub struct Name {
+    /// In the order of the answer of the name server. One is the primary.
+    hosts: Vec<(SocketAddr, Host)>,
+    /// The name has no address for the moment.
+    pub is_unknown: bool,
+    known: Known,
+    /// Where the primary was found last, unless something else was found there since.
+    primary: Option<SocketAddr>,
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 6379))
+}
+
+impl Name {
+    /// Of one address.
+    pub fn alone() -> Self {
+        Self {
+            hosts: vec![(address(0), Host::Primary)],
+            is_unknown: false,
+            known: Known::default(),
+            primary: None,
+        }
+    }
+
+    /// Other addresses, in another order; the primary stays where it is.
+    pub fn change(&mut self, choices: &mut Choices) {
+        self.hosts.retain(|(_, host)| *host == Host::Primary);
+        for last in 0..ADDRESSES {
+            if choices.chance(60) && !self.hosts.iter().any(|(known, _)| *known == address(last)) {
+                let at = choices.below(self.hosts.len() + 1);
+                self.hosts.insert(at, (address(last), *choices.pick(&OTHERS)));
+            }
+        }
+    }
+
+    /// The primary is behind another address. Returns whether there is another one.
+    pub fn move_primary(&mut self, choices: &mut Choices) -> bool {
+        let at = choices.below(self.hosts.len());
+        if self.hosts[at].1 == Host::Primary {
+            return false;
+        }
+        for (_, host) in &mut self.hosts {
+            if *host == Host::Primary {
+                *host = *choices.pick(&OTHERS);
+            }
+        }
+        self.hosts[at].1 = Host::Primary;
+        true
+    }
+
+    fn host(&self, address: SocketAddr) -> Host {
+        let found = self.hosts.iter().find(|(known, _)| *known == address);
+        found.map_or(Host::Refuses, |(_, host)| *host)
+    }
+
+    fn note(&mut self, address: SocketAddr, finding: Finding, had: Duration) {
+        self.known.note(address, finding, had);
+        if finding == Finding::Primary {
+            self.primary = Some(address);
+        } else if self.primary == Some(address) {
+            self.primary = None;
+        }
+    }
+}
+
+/// What is found behind an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A server that has logged us in.
+    Up { primary: bool },
+    /// Nothing arrives.
+    Silence,
+    /// Another address may lead to a server that does better.
+    Failure(Unavailable),
+    /// Every server would refuse so.
+    Refusal,
+}
+
+/// How attempts at all addresses ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Up { primary: bool },
+    Failed(Unavailable),
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Try {
+    address: SocketAddr,
+    begun: Instant,
+    ends: Instant,
+}
+
+/// One attempt to connect, at several addresses beside each other.
+#[derive(Debug)]
+pub struct Tries {
+    begun: Instant,
+    limit: Duration,
+    /// The addresses of the name when it was looked up.
+    addresses: Vec<SocketAddr>,
+    race: Race,
+    running: Vec<Try>,
+    /// The addresses tried to the end, and how long each had.
+    ended: Vec<(SocketAddr, Duration)>,
+    replica: bool,
+    failure: Unavailable,
+}
+
+impl Tries {
+    /// The name is looked up.
+    pub fn begin(name: &Name, limit: Duration, now: Instant) -> Self {
+        let found = name.hosts.iter().map(|(address, _)| *address);
+        let addresses: Vec<_> = found.filter(|_| !name.is_unknown).collect();
+        let sorted = name.known.sorted(addresses.clone());
+        if let Some(primary) = name.primary.filter(|primary| addresses.contains(primary)) {
+            assert_eq!(sorted[0], primary, "the primary that is known is not tried first");
+        }
+        Self {
+            begun: now,
+            limit,
+            addresses,
+            race: Race::new(sorted, limit, now),
+            running: Vec::new(),
+            ended: Vec::new(),
+            replica: false,
+            failure: Unavailable::Resolve,
+        }
+    }
+
+    /// When something happens of itself.
+    pub fn next(&self) -> Instant {
+        let ends = self.running.iter().map(|one| one.ends);
+        ends.chain(self.race.poll_timeout()).min().unwrap_or(self.begun)
+    }
+
+    /// Goes on. `look` returns what is behind an address at this moment; an answer takes a `trip`.
+    pub fn poll(
+        &mut self,
+        name: &mut Name,
+        now: Instant,
+        trip: Duration,
+        look: impl Fn(Host) -> Found,
+    ) -> Option<Outcome> {
+        let last = self.begun + self.limit;
+        while !self.race.is_over(now) {
+            if let Some(address) = self.race.poll_start(now) {
+                self.running.push(Try { address, begun: now, ends: (now + trip).min(last) });
+            }
+            let Some(at) = self.running.iter().position(|one| one.ends <= now) else {
+                if self.race.poll_timeout().is_some_and(|at| at <= now) {
+                    continue;
+                }
+                return None;
+            };
+            let Try { address, begun, ends } = self.running.swap_remove(at);
+            let found = look(name.host(address));
+            if found == Found::Silence && ends < last {
+                self.running.push(Try { address, begun, ends: last });
+                continue;
+            }
+            let finding = match found {
+                Found::Up { primary: true } => Finding::Primary,
+                Found::Up { primary: false } => Finding::Replica,
+                Found::Silence | Found::Failure(_) | Found::Refusal => Finding::Nothing,
+            };
+            name.note(address, finding, now - begun);
+            let waited = if found == Found::Silence { now - begun } else { self.limit };
+            self.ended.push((address, waited));
+            let attempted = if found == Found::Refusal {
+                Attempted::Refused
+            } else {
+                Attempted::Found(finding)
+            };
+            match self.race.handle_ended(attempted, now) {
+                Verdict::Take => return Some(Outcome::Up { primary: true }),
+                Verdict::Fail => return Some(Outcome::Refused),
+                Verdict::Keep => self.replica = true,
+                Verdict::Next => {
+                    self.failure = match found {
+                        Found::Failure(why) => why,
+                        _ => Unavailable::Timeout,
+                    };
+                }
+            }
+        }
+        self.check_all_were_tried();
+        assert!(self.running.is_empty(), "an attempt is given up for nothing");
+        if self.replica {
+            return Some(Outcome::Up { primary: false });
+        }
+        Some(Outcome::Failed(self.failure))
+    }
+
+    /// No address had too little time: a primary would have been found.
+    fn check_all_were_tried(&self) {
+        for address in &self.addresses {
+            let had = self.ended.iter().find(|(tried, _)| tried == address).map(|(_, had)| *had);
+            let least = self.limit / 2;
+            assert!(had.is_some_and(|had| had >= least), "{address} had only {had:?}: {self:?}");
+        }
+    }
+
+    /// How long it has taken.
+    pub fn check_time(&self, now: Instant) {
+        let last = self.begun + self.limit + LATE;
+        assert!(now <= last, "an attempt lasts for {:?}", now - self.begun);
+    }
+
+    pub const fn begun(&self) -> Instant {
+        self.begun
+    }
+}
