@@ -5,11 +5,12 @@ Each is a few processes that share a directory: a producer appends the number of
 a line in `errors`. The numbers follow FIRST_NUMBER.
 """
 
+import contextlib
 import os
 import pathlib
-import signal
 import subprocess
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -58,6 +59,19 @@ def beside(options):
         yield f"Laravel with {driver}", {"work": ["php", HERE / "other/laravel.php", driver]}
 
 
+def stop(apps, *signals):
+    """Each process of them gets the next signal when the one before did not end it; what it has started, too."""
+    processes = [process for app in apps for process in app.processes.values()]
+    for send in signals:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, send)
+        deadline = time.monotonic() + 3
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(deadline - time.monotonic(), 0.01))
+
+
 class Application:
     def __init__(self, name, roles, port, node, first=0, **variables):
         self.name, self.first = name, first
@@ -96,23 +110,7 @@ class Application:
     def begin_to_stop(self):
         (self.directory / "stop").touch()
 
-    def stop(self, *signals):
-        """Each process gets the next signal when the one before did not end it."""
-        for process in self.processes.values():
-            for send in signals:
-                try:
-                    os.killpg(process.pid, send)
-                except ProcessLookupError:
-                    break
-                try:
-                    process.wait(3)
-                    if send == signal.SIGKILL:
-                        break
-                except subprocess.TimeoutExpired:
-                    continue
-
-    def end(self):
-        self.stop(signal.SIGTERM, signal.SIGKILL)
+    def result(self):
         accepted, done = set(self.lines("accepted")), set(self.lines("done"))
         result = {"errors": len(self.lines("errors")), "exited": sorted(self.exited),
                   "lost": len(accepted - done), "accepted": len(accepted),

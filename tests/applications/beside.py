@@ -17,7 +17,7 @@ import time
 
 import redis
 
-from application import Application, beside
+from application import Application, beside, stop
 from place import PREFIXES, Stage, free_port, two_policies, valkey_server
 
 SECONDS = 180
@@ -85,8 +85,7 @@ def play(options, ports, server):
             for app in apps:
                 app.look(time.monotonic())
     finally:
-        for app in apps:
-            app.stop(signal.SIGKILL)
+        stop(apps, signal.SIGKILL)
     results = []
     for name, pair in pairs.items():
         found = [f"{prefix} {fault}" for app, prefix in zip(pair, PREFIXES) for fault in faults_of(app)]

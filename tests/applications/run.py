@@ -12,12 +12,13 @@ import argparse
 import json
 import pathlib
 import shutil
+import signal
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from application import Application, programs
+from application import Application, programs, stop
 from place import FAULTS, Place
 
 WARM_SECONDS = 60     # until every application has done something
@@ -62,9 +63,10 @@ def play(way, fault, options):
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline and not all(app.settled() for app in apps):
             time.sleep(0.2)
+        stop(apps, signal.SIGTERM, signal.SIGKILL)
         results = {}
         for app in apps:
-            results[app.name] = app.end() | {"idle": app.name in idle}
+            results[app.name] = app.result() | {"idle": app.name in idle}
             if options.verbose or app.name in idle:
                 print(f"[{way}, {fault}] {app.name}: {results[app.name]}\n{app.log()}")
             shutil.rmtree(app.directory, ignore_errors=True)
