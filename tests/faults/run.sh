@@ -5,9 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 . tests/setup.sh
 here=tests/faults
-need redis-server=redis-server python3=python3-venv openssl=openssl haproxy=haproxy node=nodejs npm=npm ip=iproute2 \
-  unshare=util-linux faketime=faketime || exit 1
-python_environment tests/drivers/requirements.txt && node_packages tests/drivers/node || exit 1
+fault_packages || exit 1
 if [[ " $* " == *' --all '* ]]; then
   need stunnel4=stunnel4 || exit 1
   if python_packages "$here/requirements-peers.txt" faults-peers; then
