@@ -51,12 +51,6 @@ pub(super) struct Auditor {
     refusing: Cell<bool>,
 }
 
-/// A client, as events say it.
-pub(super) struct Who<'a> {
-    pub entry: &'a ClientEntry,
-    pub listener: &'a str,
-}
-
 impl Auditor {
     pub(super) fn new(parts: AuditParts) -> Self {
         Self {
@@ -71,7 +65,7 @@ impl Auditor {
     }
 
     /// Whether the command that a client presents may be judged now.
-    pub(super) fn hold(&self, who: &Who<'_>, now: Instant) -> Hold {
+    pub(super) fn hold(&self, client: &ClientEntry, now: Instant) -> Hold {
         let settings = self.audit.settings();
         if !self.audit.holds_commands() {
             self.refusing.set(false);
@@ -79,10 +73,10 @@ impl Auditor {
             if !held.is_empty() {
                 held.clear();
             }
-            self.write_opened(who);
+            self.write_opened(client);
             return Hold::No;
         }
-        let since = *self.held.borrow_mut().entry(who.entry.id).or_insert(now);
+        let since = *self.held.borrow_mut().entry(client.id).or_insert(now);
         let hold = hold(settings.on_overflow, since, now, settings.wait);
         if hold == Hold::Refuse && !self.refusing.replace(true) {
             tracing::error!(
@@ -110,7 +104,7 @@ impl Auditor {
     /// After a command is judged.
     pub(super) fn judged(
         &self,
-        who: &Who<'_>,
+        client: &ClientEntry,
         policy: &Policy,
         session: &Session,
         request: &Request<'_>,
@@ -131,7 +125,7 @@ impl Auditor {
             return;
         };
         let refusal = refused.or(observed);
-        let mut event = of(kind, who);
+        let mut event = of(kind, client);
         let spec = refusal.and_then(|refusal| refusal.spec).or(spec);
         event.command = spec.map(|spec| spec.name).or(Some("unknown"));
         event.arguments = Some(request.len().saturating_sub(1));
@@ -152,8 +146,8 @@ impl Auditor {
         self.record(&event);
     }
 
-    pub(super) fn authenticated(&self, who: &Who<'_>, ok: bool) {
-        let mut event = of(Kind::Authentication, who);
+    pub(super) fn authenticated(&self, client: &ClientEntry, ok: bool) {
+        let mut event = of(Kind::Authentication, client);
         event.result = Some(if ok { "ok" } else { "failed" });
         self.record(&event);
     }
@@ -169,26 +163,26 @@ impl Auditor {
     }
 
     /// The first answer to a client that an outage has made another.
-    pub(super) fn degraded(&self, who: &Who<'_>) {
-        self.record(&of(Kind::Degraded, who));
+    pub(super) fn degraded(&self, client: &ClientEntry) {
+        self.record(&of(Kind::Degraded, client));
     }
 
     /// While there is no room the event waits: the client's commands are held as well.
-    pub(super) fn opened(&self, who: &Who<'_>) {
+    pub(super) fn opened(&self, client: &ClientEntry) {
         if self.audit.settings().connections {
-            self.unwritten.borrow_mut().insert(who.entry.id, clock::wall());
+            self.unwritten.borrow_mut().insert(client.id, clock::wall());
             if !self.audit.holds_commands() {
-                self.write_opened(who);
+                self.write_opened(client);
             }
         }
     }
 
-    fn write_opened(&self, who: &Who<'_>) {
+    fn write_opened(&self, client: &ClientEntry) {
         let mut unwritten = self.unwritten.borrow_mut();
         if !unwritten.is_empty()
-            && let Some(at) = unwritten.remove(&who.entry.id)
+            && let Some(at) = unwritten.remove(&client.id)
         {
-            self.audit.record_at(&of(Kind::ConnectionOpened, who), self.audit.next_id(), at);
+            self.audit.record_at(&of(Kind::ConnectionOpened, client), self.audit.next_id(), at);
         }
     }
 
@@ -205,12 +199,12 @@ impl Auditor {
         }
     }
 
-    pub(super) fn closed(&self, who: &Who<'_>, why: &str) {
-        self.held.borrow_mut().remove(&who.entry.id);
-        self.audit.forget_wait(who.entry.id);
+    pub(super) fn closed(&self, client: &ClientEntry, why: &str) {
+        self.held.borrow_mut().remove(&client.id);
+        self.audit.forget_wait(client.id);
         if self.audit.settings().connections {
-            self.write_opened(who);
-            let mut event = of(Kind::ConnectionClosed, who);
+            self.write_opened(client);
+            let mut event = of(Kind::ConnectionClosed, client);
             event.detail = Some(why);
             self.record(&event);
         }
@@ -261,19 +255,19 @@ fn hold(on_overflow: OnOverflow, since: Instant, now: Instant, wait: Duration) -
     }
 }
 
-fn of<'a>(kind: Kind, who: &Who<'a>) -> Event<'a> {
+fn of<'a>(kind: Kind, client: &'a ClientEntry) -> Event<'a> {
     let mut event = Event::new(kind);
-    let peer = who.entry.peer();
-    event.listener = Some(who.listener);
-    event.client = Some(who.entry.id);
+    let peer = client.peer();
+    event.listener = Some(&client.peer().listener);
+    event.client = Some(client.id);
     event.address = (!peer.is_unix).then_some(&*peer.address);
-    event.user = Some(who.entry.user().as_str().to_owned());
+    event.user = Some(client.user().as_str().to_owned());
     event.uid = peer.uid();
     if let Some(certificate) = peer.certificate() {
         event.certificate = Some(&certificate.name);
         event.fingerprint = (kind == Kind::ConnectionOpened).then_some(&*certificate.fingerprint);
     }
-    event.name = who.entry.name();
+    event.name = client.name();
     event
 }
 

@@ -80,9 +80,9 @@ impl<S: ClientStream> Connection<S> {
         connection
     }
 
-    /// Where the client is shown, and the listener's address.
-    pub(super) fn who(&self) -> (Rc<ClientEntry>, Box<str>) {
-        (Rc::clone(&self.links.entry), self.links.access.listener.clone())
+    /// Where the client is shown.
+    pub(super) fn entry(&self) -> Rc<ClientEntry> {
+        Rc::clone(&self.links.entry)
     }
 
     /// Serves the client until it is gone; returns the reason.

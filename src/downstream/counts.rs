@@ -47,9 +47,8 @@ impl Links {
     pub(super) fn count_login(&self, login: Login, now: Instant) {
         let (worker, ok) = (&self.worker, login == Login::Right);
         worker.metrics.authenticated(ok);
-        let who = self.who();
         if let Some(auditor) = &worker.auditor {
-            auditor.authenticated(&who, ok);
+            auditor.authenticated(&self.entry, ok);
         }
         let user = match &login {
             Login::Right => return,
@@ -61,7 +60,7 @@ impl Links {
             }
         };
         let mut refusals = worker.refusals.borrow_mut();
-        refusals.log_login(now, who.listener, who.entry.peer(), user);
+        refusals.log_login(now, self.entry.peer(), user);
     }
 
     /// Counts misses and errors that were answered because the server cannot be reached.
@@ -71,7 +70,7 @@ impl Links {
         if session.note_outage(since)
             && let Some(auditor) = &self.worker.auditor
         {
-            auditor.degraded(&self.who());
+            auditor.degraded(&self.entry);
         }
     }
 
@@ -169,7 +168,7 @@ impl Links {
                 command: late.command.name,
                 key: late.key,
                 policy: self.policy.section().into(),
-                listener: self.access.listener.clone(),
+                listener: (&*self.entry.peer().listener).into(),
                 user: session.user_name().into(),
                 client: self.entry.id,
                 database: session.key().database,

@@ -5,7 +5,6 @@
 
 use std::rc::Rc;
 
-use super::auditor::Who;
 use super::metrics::Place;
 use super::worker::Worker;
 use crate::session::ClientEntry;
@@ -14,9 +13,7 @@ use crate::telemetry::{ClientDisconnect, Label, ListenerKind};
 /// A client that was accepted; dropped, it is gone, however its task ended.
 pub(super) struct DisconnectGuard {
     pub worker: Rc<Worker>,
-    pub id: u64,
     pub entry: Rc<ClientEntry>,
-    pub listener: Box<str>,
     pub kind: ListenerKind,
     pub place: Place,
     pub why: Option<ClientDisconnect>,
@@ -25,28 +22,28 @@ pub(super) struct DisconnectGuard {
 impl DisconnectGuard {
     /// Its connection has ended, and this is why. While its end cannot be written it counts as a client, so
     /// that their number is bounded.
-    pub(super) async fn finish(mut self, why: ClientDisconnect) {
+    pub(super) async fn finish(&mut self, why: ClientDisconnect) {
         self.why = Some(why);
         if let Some(auditor) = &self.worker.auditor {
-            auditor.await_room(self.id).await;
+            auditor.await_room(self.entry.id).await;
         }
     }
 }
 
 impl Drop for DisconnectGuard {
     fn drop(&mut self) {
-        let Self { worker, id, entry, listener, kind, place, why } = self;
+        let Self { worker, entry, kind, place, why } = self;
         if std::thread::panicking() {
             tracing::error!(
                 code = "CLI-E010",
-                client = *id,
+                client = entry.id,
                 "client disconnected: an internal error ended its task; other clients are not concerned"
             );
         }
         let why = why.unwrap_or(ClientDisconnect::Reset);
-        worker.unregister(*id);
+        worker.unregister(entry.id);
         if let Some(auditor) = &worker.auditor {
-            auditor.closed(&Who { entry, listener }, why.label());
+            auditor.closed(entry, why.label());
         }
         worker.metrics.disconnected(*kind, place, why);
     }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::auditor::Who;
 use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, PolicyChange};
 use super::insight::first_key;
 use super::metrics::Passed;
@@ -142,19 +141,15 @@ impl Links {
         Holder { user, listener: Arc::clone(&self.entry.peer().listener) }
     }
 
-    pub(super) fn who(&self) -> Who<'_> {
-        Who { entry: &self.entry, listener: &self.access.listener }
-    }
-
     /// What was found out about the request just judged, for code that reads it later.
     #[inline(always)]
     fn observe(&self, session: &Session, request: &Request<'_>, judged: &Judged, now: Instant) {
         let (worker, policy, refused) = (&self.worker, &self.policy, judged.refused());
         if let Some(auditor) = &worker.auditor {
-            auditor.judged(&self.who(), policy, session, request, judged, now);
+            auditor.judged(&self.entry, policy, session, request, judged, now);
         }
         if let Some(refusal) = refused {
-            let listener = &self.access.listener;
+            let listener = &self.entry.peer().listener;
             worker.refusals.borrow_mut().log(now, policy, listener, refusal, request);
         } else if worker.insight.samples() {
             worker.insight.sample(policy, judged.command, request, now);
@@ -384,7 +379,7 @@ impl Host for Links {
     #[inline]
     fn hold(&mut self, now: Instant) -> Hold {
         let Some(auditor) = &self.worker.auditor else { return Hold::No };
-        let hold = auditor.hold(&self.who(), now);
+        let hold = auditor.hold(&self.entry, now);
         match hold {
             Hold::No => {}
             Hold::Wait(_) if self.worker.insight.follows() => self.counts.notes.begin(now),

@@ -11,7 +11,6 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
-use super::auditor::Who;
 use super::client_stream::ClientStream;
 use super::connection::Connection;
 use super::disconnect_guard::DisconnectGuard;
@@ -176,7 +175,7 @@ fn adopt_unix(socket: std::os::unix::net::UnixListener) -> std::io::Result<UnixL
 impl Listener {
     /// Accepts clients for ever; each is served by a task of its own.
     pub(crate) async fn accept(self, worker: Rc<Worker>) {
-        let place = worker.metrics.place(&self.access.get().listener);
+        let place = worker.metrics.place(&self.address);
         let this = Rc::new(self);
         loop {
             let accepted = match &this.socket {
@@ -290,11 +289,11 @@ impl Listener {
             Rc::clone(&self.limiter_registry),
             peer,
         );
-        let (entry, listener) = connection.who();
+        let entry = connection.entry();
         if let Some(auditor) = &worker.auditor {
-            auditor.opened(&Who { entry: &entry, listener: &listener });
+            auditor.opened(&entry);
         }
-        let guard = DisconnectGuard { worker, id, entry, listener, kind, place, why: None };
+        let mut guard = DisconnectGuard { worker, entry, kind, place, why: None };
         tokio::task::spawn_local(async move {
             let why = connection.serve().await;
             guard.finish(why).await;
@@ -444,7 +443,7 @@ mod tests {
                 audit: None,
             });
             let policy = Arc::new(Policy::open());
-            let access = ListenerAccess { auth: Auth::Off, listener: "a".into(), policy };
+            let access = ListenerAccess { auth: Auth::Off, policy };
             let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let listener = Listener {
                 socket: Socket::Tcp(adopt(socket).unwrap()),

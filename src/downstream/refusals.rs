@@ -46,13 +46,8 @@ impl Refusals {
 
     /// A wrong login. Of users only those are named that there are: a password may have been said in the
     /// place of a name.
-    pub(super) fn log_login(
-        &mut self,
-        now: Instant,
-        listener: &str,
-        peer: &Peer,
-        user: Option<&Name>,
-    ) {
+    pub(super) fn log_login(&mut self, now: Instant, peer: &Peer, user: Option<&Name>) {
+        let listener = &*peer.listener;
         let user = user.map_or("unknown user", Name::as_str);
         let from = match &peer.identity {
             PeerIdentity::Uid(uid) => format!("uid {uid}"),

@@ -48,7 +48,7 @@ impl AccessSources {
         let access = |listener: &Listener| {
             let auth = read.auth(listener, &users)?;
             let policy = policies.get(listener.policy.as_deref());
-            Ok(ListenerAccess { auth, listener: listener.address.to_string().into(), policy })
+            Ok(ListenerAccess { auth, policy })
         };
         let all = config.listeners.iter().map(access).collect::<Result<_, StartError>>()?;
         Ok(Self { all, policies, hash: read.0.finalize().into() })

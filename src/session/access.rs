@@ -37,8 +37,6 @@ pub enum Login {
 #[derive(Debug)]
 pub struct ListenerAccess {
     pub auth: Auth,
-    /// Its address, for the log.
-    pub listener: Box<str>,
     /// The policy of users without one of their own.
     pub policy: Arc<Policy>,
 }

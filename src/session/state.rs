@@ -88,8 +88,7 @@ impl Session {
         Self::enter(roster, entry, auth, on_outage)
     }
 
-    /// A client that has just connected. `on_outage` is what it sees when the server cannot be
-    /// reached.
+    /// A client that has just connected. `on_outage` is what it sees when the server cannot be reached.
     #[must_use]
     pub fn enter(
         roster: Rc<Roster>,
@@ -97,14 +96,13 @@ impl Session {
         auth: &Auth,
         on_outage: OnOutage,
     ) -> Self {
-        let dialect = Dialect::default();
         Self {
             user: ClientUser::enter(auth, &roster, &entry),
             entry,
             roster,
             outage: Outage::new(on_outage),
-            replies: Replies::new(dialect.key()),
-            dialect,
+            replies: Replies::new(Dialect::default().key()),
+            dialect: Dialect::default(),
             awaited: Awaited::default(),
             transaction: None,
             watch: Watch::default(),
@@ -161,6 +159,11 @@ impl Session {
         debug_assert!(!self.pinning().binds(), "it begins without a connection of its own");
         debug_assert!(self.key() == Dialect::default().key(), "it has the protocol of before");
         self.check_invariants();
+    }
+
+    /// When the client was accepted.
+    pub(crate) fn since(&self) -> Instant {
+        self.entry.since
     }
 
     /// The shared connections this session's commands belong on.

@@ -114,8 +114,8 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
 fn login_deadline(of: &Conversation) -> Option<Instant> {
     let limit = of.limits.login_timeout;
     let waits = !limit.is_zero() && !of.session.is_authenticated();
-    debug_assert!(of.since <= of.now, "the client comes later");
-    waits.then(|| of.since + limit)
+    debug_assert!(of.session.since() <= of.now, "the client comes later");
+    waits.then(|| of.session.since() + limit)
 }
 
 /// When no more of a request has come, or no reply was read, for too long.
@@ -181,7 +181,7 @@ fn probe_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
         && of.inbound.presented.is_none()
         && of.session.only_listens();
     debug_assert!(!is_due || of.session.in_flight() == 0, "a reply is a sign of life as well");
-    let read_at = of.leased.loan.read_at.unwrap_or(of.since);
+    let read_at = of.leased.loan.read_at.unwrap_or_else(|| of.session.since());
     is_due.then(|| read_at + host.health_check_interval())
 }
 

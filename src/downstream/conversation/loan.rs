@@ -142,7 +142,7 @@ fn complete_pinned<H: Host>(of: &mut Conversation, completed: Option<Completed>,
         debug_assert!(completed.at <= of.now, "a reply comes before its request");
         of.leased.loan.answered_at = Some(of.now);
         // A large request was in flight only when the client had sent all of it.
-        let sent = completed.at.max(of.leased.uploaded_at(of.since));
+        let sent = completed.at.max(of.leased.uploaded_at(of.session.since()));
         host.completed(&of.session, completed, sent, of.now);
     }
 }
@@ -158,7 +158,7 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     let streamed = of.session.is_streaming();
     let losses = host.take_losses(why);
     let (fatal, lost) = of.session.handle_lease_lost(why, &losses, &mut of.out);
-    host.lost(&of.session, &lost, of.leased.uploaded_at(of.since), of.now);
+    host.lost(&of.session, &lost, of.leased.uploaded_at(of.session.since()), of.now);
     // The end of the client's connection takes what is behind it along.
     host.lose_lease(why, waited - of.session.in_flight() - lost.len());
     of.inbound.stop_forwarding();
@@ -199,7 +199,7 @@ pub(super) fn abandon_upload<H: Host>(of: &mut Conversation, why: Loss, host: &m
     }
     of.session.note_half_request();
     of.sending.note_reply(&of.session);
-    host.lost(&of.session, &lost, of.leased.uploaded_at(of.since), of.now);
+    host.lost(&of.session, &lost, of.leased.uploaded_at(of.session.since()), of.now);
     if of.session.ends_with_lease() {
         return lose_lease(of, why, host);
     }

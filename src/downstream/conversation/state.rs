@@ -36,8 +36,6 @@ pub struct Conversation {
     pub(super) eof: bool,
     pub(super) ending: Option<(ClientDisconnect, Instant)>,
     pub(super) now: Instant,
-    /// When the client was accepted.
-    pub(super) since: Instant,
     pub(super) last_received: Instant,
     last_sent: Instant,
 }
@@ -58,7 +56,6 @@ impl Conversation {
             eof: false,
             ending: None,
             now,
-            since: now,
             last_received: now,
             last_sent: now,
         }
@@ -137,7 +134,7 @@ impl Conversation {
         debug_assert!(!wants_lease || !is_here, "it waits for what it has");
         let opens = !ends && matches!(self.waiting, PendingStep::Open(_));
         debug_assert!(!opens || session.is_cut() || !session.is_settled(), "nothing is opened");
-        debug_assert!(self.since <= self.last_received, "bytes precede the connection");
+        debug_assert!(self.session.since() <= self.last_received, "bytes precede the connection");
         inbound.check_invariants();
         self.leased.check_invariants(self.now);
         self.outlet.check_invariants(self.now);
