@@ -2,12 +2,15 @@
 //!
 //! Owns: [`Event`], [`Kind`], the members of an entry. Never knows: chain, sinks, which events are wanted.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::rank::Rank;
+use crate::base::terminal::is_deceptive;
 use crate::base::utc::utc_micros;
 
 /// What happened.
@@ -149,7 +152,7 @@ impl Draft {
         let id = format!("{id:016x}");
         // Members are texts and numbers: writing them to memory does not fail.
         let object = serde_json::to_string(event).unwrap_or_default();
-        let members = object.trim_start_matches('{').trim_end_matches('}');
+        let members = escaped(object.trim_start_matches('{').trim_end_matches('}'));
         Self { members: format!("\"time\":\"{}\",\"id\":\"{id}\",{members}", utc_micros(now)), id }
     }
 
@@ -158,6 +161,24 @@ impl Draft {
     pub(crate) const fn bytes(&self) -> usize {
         self.members.len() + self.id.len() + size_of::<Self>() + 64
     }
+}
+
+/// The same JSON, in which no text of a client changes how the rest of its line is shown.
+fn escaped(members: &str) -> Cow<'_, str> {
+    if !members.contains(is_deceptive) {
+        return Cow::Borrowed(members);
+    }
+    let mut text = String::with_capacity(members.len() + 16);
+    for letter in members.chars() {
+        // Control characters of others are escaped already, and these all have four digits.
+        if is_deceptive(letter) {
+            // A String takes every text.
+            let _ = write!(text, "\\u{:04x}", u32::from(letter));
+        } else {
+            text.push(letter);
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Ids of events: each is another, also after a restart.
@@ -184,13 +205,15 @@ mod tests {
     fn members_are_json_whatever_a_client_calls_itself() {
         let mut event = Event::new(Kind::Denied);
         event.name = Some("a\"b}\n{".to_owned());
-        event.keys = vec!["x}".to_owned()];
+        event.keys = vec!["x}".to_owned(), "\u{202e}a\u{2028}\u{9b}".to_owned()];
         let draft = Draft::new(&event, 0, SystemTime::UNIX_EPOCH);
         let line = format!("{{{}}}", draft.members);
         let read: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
         assert_eq!(read["event"], "denied", "{line}");
         assert_eq!(read["name"], "a\"b}\n{");
         assert_eq!(read["keys"][0], "x}");
+        assert_eq!(read["keys"][1], "\u{202e}a\u{2028}\u{9b}");
+        assert!(!line.contains(is_deceptive), "{line}");
         assert_eq!(read["time"], "1970-01-01T00:00:00.000000Z");
         assert_eq!(line.lines().count(), 1);
     }

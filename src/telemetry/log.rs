@@ -20,7 +20,7 @@ use super::log_limiter::LogLimiter;
 use super::metrics::Metrics;
 use super::recent::{Batch, Recent};
 use super::sink::Sink;
-use crate::base::terminal::wants_colours;
+use crate::base::terminal::{is_deceptive, wants_colours};
 use crate::config::{self, LogFormat};
 
 /// Changes what is logged; cheap to clone.
@@ -130,7 +130,7 @@ struct Escaped<'a, 'b>(&'a mut Writer<'b>);
 
 impl fmt::Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|c| match c.is_control() {
+        text.chars().try_for_each(|c| match is_deceptive(c) {
             true => write!(self.0, "{}", c.escape_default()),
             false => self.0.write_char(c),
         })
@@ -209,9 +209,10 @@ mod tests {
     #[test]
     fn text_has_no_colours_and_no_control_characters() {
         let (text, _) = page(LogFormat::Text, "info", |_| {
-            warn!(name = %"\u{1b}[31mred\nforged", n = 1, quoted = "a\nb", "from a \u{1b}[2J{}", "b\nc");
+            warn!(name = %"\u{1b}[31mred\nforged\u{202e}\u{2028}", n = 1, quoted = "a\nb", "from a \u{1b}[2J{}", "b\nc");
         });
-        let said = r#"from a \u{1b}[2Jb\nc name=\u{1b}[31mred\nforged n=1 quoted="a\nb""#;
+        let said =
+            r#"from a \u{1b}[2Jb\nc name=\u{1b}[31mred\nforged\u{202e}\u{2028} n=1 quoted="a\nb""#;
         assert!(text.contains("WARN") && text.trim_end().ends_with(said), "{text:?}");
         assert_eq!(text.lines().count(), 1);
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::limits;
+use crate::base::terminal::is_deceptive;
 
 /// One value and what it is of.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +101,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 
 /// Without what could move the cursor of a terminal.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if is_deceptive(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::limits;
+use crate::base::terminal::is_deceptive;
 
 /// Levels, the most important first.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -102,7 +103,7 @@ fn line(text: &mut String, event: &Map<String, Value>) {
         };
     }
     for letter in line.chars() {
-        match letter.is_control() {
+        match is_deceptive(letter) {
             true => text.extend(letter.escape_default()),
             false => text.push(letter),
         }
@@ -118,13 +119,13 @@ mod tests {
     fn log_line_shows_every_field_and_no_control_character() {
         let event = json!({
             "time": "2026-01-01T00:00:00.000001Z", "level": "WARN", "target": "respgate::x",
-            "message": "it \u{1b}[2J failed", "code": "UPS-E102", "cause": "a b", "n": 3,
+            "message": "it \u{1b}[2J failed\u{202e}", "code": "UPS-E102", "cause": "a b", "n": 3,
         });
         let mut text = String::new();
         event.as_object().into_iter().for_each(|event| line(&mut text, event));
         assert_eq!(
             text,
-            "2026-01-01T00:00:00.000001Z  WARN respgate::x: it \\u{1b}[2J failed code=UPS-E102 \
+            "2026-01-01T00:00:00.000001Z  WARN respgate::x: it \\u{1b}[2J failed\\u{202e} code=UPS-E102 \
              cause=\"a b\" n=3\n"
         );
     }

@@ -11,6 +11,7 @@ use x509_parser::prelude::{FromDer, GeneralName, KeyUsage, X509Name};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::base::hex::hex;
+use crate::base::terminal::is_deceptive;
 use crate::tls::error::{Fault, TlsError};
 use crate::tls::material::{self, period};
 
@@ -233,6 +234,6 @@ pub(super) fn shown_name(name: &X509Name<'_>) -> String {
 
 /// What a terminal can show without being moved by it.
 fn printable(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { '?' } else { c };
+    let plain = |c: char| if is_deceptive(c) { '?' } else { c };
     text.chars().take(NAME_CHARS_MAX).map(plain).collect()
 }
