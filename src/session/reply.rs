@@ -417,6 +417,10 @@ pub(super) fn lose(
     if matches!(remote.expect, Expect::Page) {
         arrive(session, ticket, || Arrived::Lost(loss));
     }
+    if let Expect::Acks { named, left, kind, subscribe } = remote.expect {
+        session.listening.subscriptions.end_asked();
+        session.listening.subscriptions.settle(kind, subscribe, left.unwrap_or(named));
+    }
     let unopened = loss == Loss::MultiRefused;
     // What it watches and queues is unknown.
     let transacts = matches!(remote.expect, Expect::Block | Expect::Exec(_));

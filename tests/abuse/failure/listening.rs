@@ -3,9 +3,10 @@
 //! Owns: the probes on their connections. Never knows: commands that wait for a reply.
 
 use super::support::client::{Client, Got, PATIENCE};
+use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
-use super::{ends, stays_silent};
+use super::{LATE, before, ends, line, stays_silent};
 
 const QUICK: &str =
     "[upstream.pool]\nhealth_check_interval = \"60ms\"\ncommand_timeout = \"400ms\"\n";
@@ -68,6 +69,20 @@ fn client_that_caches_sees_nothing_of_the_probes_on_its_connection() {
     other.ask(&["SET", "k", "v"]);
     let invalidation = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n".to_vec();
     assert_eq!(client.next(PATIENCE), Got::Reply(invalidation));
+}
+
+#[test]
+fn subscription_without_an_answer_ends_with_an_error() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "command_timeout = \"400ms\"", "");
+    for words in [["SUBSCRIBE", "c"], ["PSUBSCRIBE", "c*"], ["UNSUBSCRIBE", "c"]] {
+        server.order(words[0], Order::Never, 1);
+        let mut client = proxy.client();
+        client.send(&words);
+        assert_eq!(line(&mut client), LATE, "{words:?}");
+        ends(&mut client);
+    }
+    assert_eq!(proxy.client().ask(&["ECHO", "x"]), b"$1\r\nx\r\n");
 }
 
 #[test]
