@@ -2,15 +2,13 @@
 //!
 //! Owns: [`Event`], [`Kind`], the members of an entry. Never knows: chain, sinks, which events are wanted.
 
-use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::rank::Rank;
-use crate::base::terminal::is_deceptive;
+use crate::base::terminal::escape_json;
 use crate::base::utc::utc_micros;
 
 /// What happened.
@@ -152,7 +150,7 @@ impl Draft {
         let id = format!("{id:016x}");
         // Members are texts and numbers: writing them to memory does not fail.
         let object = serde_json::to_string(event).unwrap_or_default();
-        let members = escaped(object.trim_start_matches('{').trim_end_matches('}'));
+        let members = escape_json(object.trim_start_matches('{').trim_end_matches('}'));
         Self { members: format!("\"time\":\"{}\",\"id\":\"{id}\",{members}", utc_micros(now)), id }
     }
 
@@ -161,24 +159,6 @@ impl Draft {
     pub(crate) const fn bytes(&self) -> usize {
         self.members.len() + self.id.len() + size_of::<Self>() + 64
     }
-}
-
-/// The same JSON, in which no text of a client changes how the rest of its line is shown.
-fn escaped(members: &str) -> Cow<'_, str> {
-    if !members.contains(is_deceptive) {
-        return Cow::Borrowed(members);
-    }
-    let mut text = String::with_capacity(members.len() + 16);
-    for letter in members.chars() {
-        // Control characters of others are escaped already, and these all have four digits.
-        if is_deceptive(letter) {
-            // A String takes every text.
-            let _ = write!(text, "\\u{:04x}", u32::from(letter));
-        } else {
-            text.push(letter);
-        }
-    }
-    Cow::Owned(text)
 }
 
 /// Ids of events: each is another, also after a restart.
@@ -200,6 +180,7 @@ impl Ids {
 mod tests {
     #![allow(clippy::indexing_slicing, reason = "a test may crash")]
     use super::*;
+    use crate::base::terminal::is_deceptive;
 
     #[test]
     fn members_are_json_whatever_a_client_calls_itself() {

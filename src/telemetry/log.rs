@@ -12,6 +12,7 @@ use tracing::Dispatch;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
@@ -20,7 +21,7 @@ use super::log_limiter::LogLimiter;
 use super::metrics::Metrics;
 use super::recent::{Batch, Recent};
 use super::sink::Sink;
-use crate::base::terminal::{is_deceptive, wants_colours};
+use crate::base::terminal::{escape_json, is_deceptive, wants_colours};
 use crate::config::{self, LogFormat};
 
 /// Changes what is logged; cheap to clone.
@@ -105,10 +106,14 @@ pub(super) fn build(
 ) -> Result<(Dispatch, LogHandle), LogError> {
     let (filter, handle) = reload::Layer::new(parse(&settings.log_level)?);
     let sink = Sink::start(output, Arc::clone(metrics)).map_err(LogError::Thread)?;
-    let lines = lines::layer().with_ansi(colours).with_writer(sink.clone());
+    let (lines, output) = (lines::layer().with_ansi(colours), sink.clone());
     let lines = match settings.log_format {
-        LogFormat::Text => lines.fmt_fields(debug_fn(text_field).delimited(" ")).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => {
+            lines.with_writer(output).fmt_fields(debug_fn(text_field).delimited(" ")).boxed()
+        }
+        LogFormat::Json => {
+            lines.with_writer(EscapedJson(output)).json().flatten_event(true).boxed()
+        }
     };
     let limiter = LogLimiter::new(Arc::clone(metrics));
     let recent = Recent::default();
@@ -134,6 +139,29 @@ impl fmt::Write for Escaped<'_, '_> {
             true => write!(self.0, "{}", c.escape_default()),
             false => self.0.write_char(c),
         })
+    }
+}
+
+/// Lines of JSON, in which what others say changes nothing of how a line is shown.
+struct EscapedJson(Sink);
+
+impl<'a> MakeWriter<'a> for EscapedJson {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> &'a Self {
+        self
+    }
+}
+
+impl Write for &EscapedJson {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let escaped = std::str::from_utf8(line).map(escape_json);
+        (&self.0).write_all(escaped.as_ref().map_or(line, |line| line.as_bytes()))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -196,11 +224,13 @@ mod tests {
     #[test]
     fn json_has_one_object_per_line_with_a_time() {
         let (text, _) = page(LogFormat::Json, "info", |_| {
-            info!(node = "a:1", generation = 2, "certificate \"published\"\n");
+            info!(node = "a:1\u{202e}\u{2028}", generation = 2, "certificate \"published\"\n");
             debug!("dropped");
         });
         let event: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(event["message"], "certificate \"published\"\n");
+        assert_eq!(event["node"], "a:1\u{202e}\u{2028}");
+        assert!(!text.trim_end().contains(is_deceptive), "{text}");
         assert_eq!((&event["generation"], &event["level"]), (&2.into(), &"INFO".into()));
         assert!(event["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!(text.lines().count(), 1);
