@@ -203,7 +203,7 @@ impl Connection {
         debug_assert!(!self.ended, "nothing is read on a connection that has ended");
         debug_assert!(!bytes.is_empty(), "the end of a connection is no piece of a reply");
         self.last_read = now;
-        let (mut alive, mut answered, mut used) = (false, false, false);
+        let (mut alive, mut answered, mut used, mut refused) = (false, false, false, false);
         let mut seen: Option<Sign> = None;
         let mut accepted = None;
         let Self { answer, stall, elapsed, .. } = self;
@@ -215,6 +215,10 @@ impl Connection {
                     return accepted = Some(delivery.kind == b'+');
                 }
                 Owner::Relogin => return,
+                Owner::Completion => {
+                    seen = seen.or_else(|| delivery.sign());
+                    return refused |= delivery.begins_error();
+                }
                 Owner::Role => {
                     let room = limits::PROBE_REPLY_BYTES_MAX.saturating_sub(answer.len());
                     answer.extend_from_slice(delivery.bytes.get(..room).unwrap_or(delivery.bytes));
@@ -235,6 +239,9 @@ impl Connection {
         }
         if alive {
             self.actions.push_back(Action::HealthCheck(true));
+        }
+        if refused {
+            self.actions.push_back(Action::NotCompleted);
         }
         accepted.into_iter().for_each(|accepted| self.handle_relogin(accepted));
         self.note_arrival();
@@ -333,7 +340,8 @@ impl Connection {
         let mut any = false;
         // A slow answer is awaited no longer; a silent server is an outage.
         let loss = if self.silent { Loss::OutcomeUnknown } else { Loss::TimedOut };
-        pipeline.expire(before, |owner, ticket, request| {
+        let completes = || Some(Owner::Completion);
+        pipeline.expire(before, completes, |owner, ticket, request| {
             if let Some(session) = owner.session() {
                 any = true;
                 report(session, ticket, loss, request);

@@ -319,6 +319,15 @@ impl UpstreamContext {
         self.node.borrow().last_failure()
     }
 
+    /// What `policy.ttl` was to send behind a write that was answered is not sent.
+    pub(super) fn note_not_completed(&self, why: &str) {
+        tracing::warn!(
+            code = "POL-W006",
+            why,
+            "a key that was written may be without its time to live: the EXPIRE behind the write is given up"
+        );
+    }
+
     /// Commands have to wait for the server.
     pub(super) fn note_waiting(&self, count: usize) {
         self.node.borrow_mut().note_waiting(count as u64);

@@ -200,6 +200,9 @@ impl Driver<'_> {
                         self.context.note_alive();
                     }
                 }
+                Action::NotCompleted => {
+                    self.context.note_not_completed("the server refuses it");
+                }
                 Action::Misplaced => {
                     tracing::info!(
                         "the server is no primary any more; its name is looked up again"

@@ -231,20 +231,30 @@ impl<W> Line<W> {
         patience.overdue(self.down_since, now)
     }
 
-    /// Gives up what is overdue. Returns how many of these were sent before.
+    /// Gives up what is overdue. What completes a request that was answered is reported to its session, and stays
+    /// until there is a connection, unless the line is to end. Returns how many of these were sent before.
     pub fn give_up(
         &mut self,
         overdue: Overdue,
         report: impl FnMut(&Owner<W>, Ticket, &[u8]),
     ) -> usize {
         debug_assert!(!self.up, "only without a connection");
+        let stays = !self.closing;
         let before = match overdue {
             Overdue::Nothing => return 0,
             Overdue::Before(before) => Some(before),
             Overdue::All => None,
         };
-        let sent = self.pipeline.give_up(before, report);
+        let sent = self.pipeline.give_up(before, || stays.then_some(Owner::Completion), report);
         self.check_invariants();
+        sent
+    }
+
+    /// Gives up everything: the server does not have the database. Returns how many of these were sent before.
+    pub fn refuse(&mut self, report: impl FnMut(&Owner<W>, Ticket, &[u8])) -> usize {
+        debug_assert!(!self.up, "only without a connection");
+        let sent = self.pipeline.give_up(None, || None, report);
+        debug_assert!(self.pipeline.is_empty(), "something waits for a database that is not there");
         sent
     }
 }

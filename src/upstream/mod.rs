@@ -82,7 +82,7 @@ use crate::base::{clock, limits};
 use crate::config;
 use crate::policy::guard::{Globals, GuardFailure};
 use crate::telemetry::Metrics;
-use crate::traffic::{Facts, Loss, OpenFailure, Outgoing, PoolKey, Server, Ticket, Unavailable};
+use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use context::UpstreamContext;
 use dial::Dialer;
 use pool::Pool;
@@ -210,22 +210,10 @@ impl Upstream {
     }
 
     /// Sends what completes a request that was answered, on behalf of no session: its reply is dropped. It waits
-    /// for a connection, and for its reply, as long as any other request.
+    /// for a connection however long there is none.
     pub(crate) fn complete(&self, companion: &Companion) {
-        let Companion { key, bytes, skips, .. } = companion;
-        let owner = Mailbox::new(limits::PROBE_REPLY_BYTES_MAX, self.buffers());
-        let request = Outgoing {
-            ticket: Ticket::default(),
-            bytes,
-            skips: *skips,
-            retry: true,
-            companion: false,
-            share: 0,
-            at: clock::now(),
-            eager: false,
-        };
-        if let Err(why) = self.shared(*key).send(&owner, request) {
-            tracing::debug!(?why, "a key may be without its time to live");
+        if let Err(why) = self.shared(companion.key).complete(companion, clock::now()) {
+            self.context.note_not_completed(why.label());
         }
     }
 

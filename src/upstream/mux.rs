@@ -14,7 +14,9 @@ use super::dial::ServerConnection;
 use super::drive::{Beside, drive, report_lost};
 use super::failure::DialError;
 use super::line::Next;
+use super::mailbox::Mailbox;
 use super::outage::Overdue;
+use super::owner::Owner;
 use super::pipeline::Pipeline;
 use super::registry::Registry;
 use super::remarks::Remark;
@@ -144,15 +146,22 @@ fn up(shared: &Shared, context: &UpstreamContext, link: &ServerConnection) {
     shared.settle_charge(&mut inner);
 }
 
-/// Gives up what has waited for too long, or all of it.
-fn give_up(shared: &Shared, context: &UpstreamContext, overdue: Overdue, why: Unavailable) {
+/// Gives up what has waited for too long; `None`: all of it, as the server does not have the database.
+fn give_up(shared: &Shared, context: &UpstreamContext, overdue: Option<Overdue>, why: Unavailable) {
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
-    let exhausted = inner.line.give_up(overdue, |owner, ticket, request| {
+    let report = |owner: &Owner<Rc<Mailbox>>, ticket, request: &[u8]| {
+        if owner.is_completion() {
+            context.note_not_completed(why.label());
+        }
         let Some(mailbox) = owner.session() else { return };
         context.remark_lost(mailbox, ticket, request);
         losses.push_back((Rc::clone(mailbox), ticket, Loss::Unavailable(why)));
-    });
+    };
+    let exhausted = match overdue {
+        Some(overdue) => inner.line.give_up(overdue, report),
+        None => inner.line.refuse(report),
+    };
     shared.settle_charge(&mut inner);
     drop(inner);
     context.metrics.exhausted(exhausted);
@@ -169,7 +178,9 @@ async fn connect(shared: &Shared, context: &Rc<UpstreamContext>) -> Option<Serve
             Turn::Done => return None,
             Turn::Dial => dialing = Some(Box::pin(context.dial(shared.key()))),
             Turn::Cancel => dialing = None,
-            Turn::GiveUp(overdue) => give_up(shared, context, overdue, context.last_failure()),
+            Turn::GiveUp(overdue) => {
+                give_up(shared, context, Some(overdue), context.last_failure());
+            }
             Turn::Wait(until) => {
                 note_depth(shared, context);
                 let ended = match (&mut dialing, until) {
@@ -221,7 +232,7 @@ fn dialed(
         shared.inner.borrow_mut().answer_openers(&Err(OpenFailure::Refused(line)));
     }
     if after == After::Refuse {
-        give_up(shared, context, Overdue::All, error.what);
+        give_up(shared, context, None, error.what);
     }
     None
 }

@@ -13,6 +13,9 @@ pub enum Owner<W> {
     Role,
     /// The proxy logs in with another password, which the server accepts or refuses.
     Relogin,
+    /// What completes a request that was answered, and that no session waits for: it is sent whenever the server can
+    /// be reached again, on whichever connection.
+    Completion,
 }
 
 impl<W> Owner<W> {
@@ -20,7 +23,7 @@ impl<W> Owner<W> {
     pub const fn session(&self) -> Option<&W> {
         match self {
             Self::Session(session) => Some(session),
-            Self::Probe | Self::Role | Self::Relogin => None,
+            Self::Probe | Self::Role | Self::Relogin | Self::Completion => None,
         }
     }
 
@@ -28,8 +31,14 @@ impl<W> Owner<W> {
     pub fn into_session(self) -> Option<W> {
         match self {
             Self::Session(session) => Some(session),
-            Self::Probe | Self::Role | Self::Relogin => None,
+            Self::Probe | Self::Role | Self::Relogin | Self::Completion => None,
         }
+    }
+
+    /// Whether it completes a request that was answered.
+    #[must_use]
+    pub const fn is_completion(&self) -> bool {
+        matches!(self, Self::Completion)
     }
 
     /// Whether the request is the proxy's own.

@@ -16,10 +16,11 @@ use super::line::Line;
 use super::mailbox::Mailbox;
 use super::owner::Owner;
 use super::pipeline::Pipeline;
+use super::pipeline::pinned::Companion;
 use crate::base::client_text;
 use crate::base::clock;
 use crate::base::limits;
-use crate::traffic::{Facts, Loss, OpenFailure, Outgoing, PoolKey, Unavailable};
+use crate::traffic::{Facts, Loss, OpenFailure, Outgoing, PoolKey, Ticket, Unavailable};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -153,23 +154,7 @@ impl Shared {
             }
             self.context.note_waiting(1);
         }
-        let pipeline = &inner.line.pipeline;
-        if pipeline.request_bytes() > limits::QUEUE_BYTES_MAX
-            || pipeline.len() > limits::QUEUE_LEN_MAX
-        {
-            return Err(Unavailable::Overloaded);
-        }
-        let after = pipeline.held_bytes() + request.bytes.len();
-        if after >= inner.charged + limits::CHARGE_STEP_BYTES {
-            let within = self.context.buffers.adjust(inner.charged, after);
-            inner.charged = after;
-            if !within
-                && (request.share > limits::FAIR_SHARE_BYTES
-                    || after > self.context.buffers.cap() / 2)
-            {
-                return Err(Unavailable::Overloaded);
-            }
-        }
+        self.admit(&mut inner, request.bytes.len(), request.share)?;
         let address = Rc::as_ptr(owner).addr();
         if inner.last_owner != address || inner.batch_owners == 0 {
             inner.last_owner = address;
@@ -182,6 +167,47 @@ impl Shared {
             inner.line.pipeline.note_companion();
         }
         inner.wake();
+        Ok(())
+    }
+
+    /// Puts in line what completes a request that was answered. It waits until there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for it; nothing was queued.
+    pub(super) fn complete(&self, it: &Companion, now: Instant) -> Result<(), Unavailable> {
+        if self.refuses {
+            return Err(Unavailable::Exhausted);
+        }
+        let mut inner = self.inner.borrow_mut();
+        self.admit(&mut inner, it.bytes.len(), 0)?;
+        inner.batch += 1;
+        let pipeline = &mut inner.line.pipeline;
+        pipeline.push(Owner::Completion, Ticket::default(), &it.bytes, it.skips, true, now);
+        pipeline.note_completes();
+        inner.wake();
+        Ok(())
+    }
+
+    /// Whether one more request has room in line, of a session that has sent `share` bytes.
+    #[inline]
+    fn admit(&self, inner: &mut Inner, bytes: usize, share: usize) -> Result<(), Unavailable> {
+        let pipeline = &inner.line.pipeline;
+        if pipeline.request_bytes() > limits::QUEUE_BYTES_MAX
+            || pipeline.len() > limits::QUEUE_LEN_MAX
+        {
+            return Err(Unavailable::Overloaded);
+        }
+        let after = pipeline.held_bytes() + bytes;
+        if after >= inner.charged + limits::CHARGE_STEP_BYTES {
+            let within = self.context.buffers.adjust(inner.charged, after);
+            inner.charged = after;
+            if !within
+                && (share > limits::FAIR_SHARE_BYTES || after > self.context.buffers.cap() / 2)
+            {
+                return Err(Unavailable::Overloaded);
+            }
+        }
         Ok(())
     }
 

@@ -27,6 +27,8 @@ pub enum Action {
     Proven,
     /// The server has answered a probe, or has not.
     HealthCheck(bool),
+    /// The server has answered what completes a request with an error.
+    NotCompleted,
     /// The server reports that it is no primary.
     Misplaced,
     End(Ended),

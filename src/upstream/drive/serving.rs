@@ -61,6 +61,9 @@ pub(super) fn end(
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
     let report = |owner: &Owner<Rc<Mailbox>>, ticket, loss, request: &[u8]| {
+        if owner.is_completion() {
+            context.note_not_completed("sent as often as it may be");
+        }
         let Some(mailbox) = owner.session() else { return };
         context.remark_lost(mailbox, ticket, request);
         losses.push_back((Rc::clone(mailbox), ticket, loss));

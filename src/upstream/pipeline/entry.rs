@@ -20,6 +20,8 @@ pub(super) struct Entry<W> {
     pub attempts: u8,
     /// The request completes the one before it, and is repeated only if that one's outcome is known.
     pub companion: bool,
+    /// It completes a request that was answered, and no owner waits for it: it stays until it is answered.
+    pub completes: bool,
     /// Its owner got a time-out; the late reply is dropped.
     pub abandoned: bool,
     /// The proxy's own: it is about this connection and ends with it.
@@ -51,6 +53,7 @@ impl<W> Entry<W> {
             retry,
             attempts: 0,
             companion: false,
+            completes: false,
             abandoned: false,
             own: false,
             secret: false,
@@ -69,6 +72,8 @@ impl<W> Entry<W> {
             !self.own || !self.companion,
             "what is the proxy's own completes another one"
         );
+        debug_assert!(!self.completes || self.retry, "what completes another one is not repeated");
+        debug_assert!(!self.completes || !self.own, "it is about no connection");
         debug_assert!(self.len > 0 || self.open, "a request of no byte");
     }
 }

@@ -148,7 +148,7 @@ fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
     assert_eq!(p.unwritten(), b"expire", "the write was executed");
     let mut p = with_companion();
     write(&mut p, 9);
-    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
+    p.expire(at() + Duration::from_secs(1), || None, |_, _, _| {});
     assert!(lose(&mut p, 3).is_empty() && p.is_empty(), "given up before");
 }
 
@@ -192,7 +192,7 @@ fn outstanding_writes_are_those_that_must_not_be_written_again() {
     assert!(!p.has_outstanding_writes());
     write(&mut p, 8);
     assert!(p.has_outstanding_writes());
-    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
+    p.expire(at() + Duration::from_secs(1), || None, |_, _, _| {});
     assert!(!p.has_outstanding_writes());
 }
 
@@ -212,7 +212,7 @@ fn late_reply_of_an_abandoned_request_goes_nowhere() {
     let mut p = pushed(&[("a", true), ("b", true)]);
     write(&mut p, 2);
     let mut late = Vec::new();
-    p.expire(at() + Duration::from_secs(1), |owner, _, _| late.push(*owner));
+    p.expire(at() + Duration::from_secs(1), || None, |owner, _, _| late.push(*owner));
     assert_eq!(late, ["a", "b"]);
     p.push("c", Ticket(2), b"c", Skips::NONE, true, at());
     write(&mut p, 1);
@@ -359,7 +359,7 @@ fn line_is_given_up_when_no_client_waits() {
     let mut p = pushed(&[("a1", true)]);
     p.push_own("own", Ticket(1), b"PING", at());
     assert!(!p.is_given_up());
-    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
+    p.expire(at() + Duration::from_secs(1), || None, |_, _, _| {});
     assert!(p.is_given_up());
 }
 

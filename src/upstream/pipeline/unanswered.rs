@@ -3,9 +3,10 @@
 //!
 //! Owns: how they leave the line. Never knows: when that is right, how long is too long, whose they are.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use super::Pipeline;
 use super::entry::Entry;
@@ -38,6 +39,7 @@ impl<W> Pipeline<W> {
             // What it completes may not have been executed.
             let orphan = entry.companion && doubtful;
             doubtful |= !entry.own;
+            entry.abandoned &= !entry.completes;
             if !entry.abandoned && !entry.own {
                 if started {
                     gone += 1;
@@ -73,6 +75,15 @@ impl<W> Pipeline<W> {
         exhausted
     }
 
+    /// The request put in line last completes one that was answered, and no owner waits for it.
+    pub fn note_completes(&mut self) {
+        debug_assert!(!self.line.is_empty(), "no request was put in line");
+        if let Some(entry) = self.line.back_mut() {
+            entry.completes = true;
+        }
+        self.check_invariants();
+    }
+
     /// A connection is there again, on which nothing is written yet. Requests whose owner is gone are
     /// forgotten; the others wait for their replies from now on. `waited` gets each one's wait, and what
     /// was asked.
@@ -91,7 +102,8 @@ impl<W> Pipeline<W> {
         let outstanding =
             first.filter(|first| self.line.get(*first).is_some_and(|it| it.companion));
         let is_gone = |index: usize, entry: &Entry<W>| {
-            entry.own || (is_gone(&entry.owner) && outstanding != Some(index))
+            let stays = entry.completes || outstanding == Some(index);
+            entry.own || (is_gone(&entry.owner) && !stays)
         };
         let gone = self.line.iter().enumerate().any(|(index, entry)| is_gone(index, entry));
         let old = if gone { std::mem::take(&mut self.bytes) } else { BytesMut::new() };
@@ -282,8 +294,13 @@ impl<W> Pipeline<W> {
 
     /// Requests put in line before `before` have waited too long: each is reported once, with what was
     /// asked, and its reply, when it comes, goes nowhere. The reply to what is the proxy's own counts
-    /// however late it is.
-    pub fn expire(&mut self, before: Instant, mut report: impl FnMut(&W, Ticket, &[u8])) {
+    /// however late it is. What completes a request that was answered waits on, for the owner that `completes` has.
+    pub fn expire(
+        &mut self,
+        before: Instant,
+        completes: impl Fn() -> Option<W>,
+        mut report: impl FnMut(&W, Ticket, &[u8]),
+    ) {
         let mut start = 0;
         for (index, entry) in self.line.iter_mut().enumerate() {
             if entry.at >= before {
@@ -297,36 +314,57 @@ impl<W> Pipeline<W> {
                 entry.abandoned = true;
                 self.abandoned += 1;
                 report(&entry.owner, entry.ticket, request);
+                // It comes first: the request before it was answered.
+                if let Some(owner) = completes().filter(|_| index == 0 && entry.companion) {
+                    (entry.owner, entry.companion, entry.completes) = (owner, false, true);
+                }
             }
         }
         self.check_invariants();
     }
 
     /// Gives up everything put in line before `before` while there is no connection; each is reported
-    /// with what was asked. Returns how many of these were sent before.
+    /// with what was asked. What completes a request that was answered stays where `keeps` has an owner for it, and is
+    /// reported if a session waits for it. Returns how many of those given up were sent before.
     pub fn give_up(
         &mut self,
         before: Option<Instant>,
+        keeps: impl Fn() -> Option<W>,
         mut report: impl FnMut(&W, Ticket, &[u8]),
     ) -> usize {
         debug_assert_eq!(self.written, 0, "only without a connection");
         let mut sent = 0;
-        while let Some(entry) = self.line.front() {
-            if before.is_some_and(|before| entry.at >= before) {
-                break;
-            }
-            if !entry.abandoned {
-                let request = self.bytes.get(..entry.len).unwrap_or_default();
-                report(&entry.owner, entry.ticket, request);
-            }
+        let (mut kept, mut kept_bytes) = (VecDeque::new(), BytesMut::new());
+        // What comes first and completes another request follows one that was answered.
+        let mut first = true;
+        while let Some(mut entry) =
+            self.line.pop_front_if(|entry| before.is_none_or(|before| entry.at < before))
+        {
             debug_assert!(entry.len <= self.bytes.len(), "a request is longer than what is kept");
-            sent += usize::from(entry.attempts > 0);
-            self.abandoned -= usize::from(entry.abandoned);
             debug_assert!(!entry.own, "it is about one connection alone");
-            self.bytes.advance(entry.len.min(self.bytes.len()));
-            self.line.pop_front();
+            let request = self.bytes.split_to(entry.len.min(self.bytes.len()));
+            let completes = entry.completes || (first && entry.companion);
+            let owner = if completes { keeps() } else { None };
+            first &= owner.is_some();
+            if !entry.abandoned && (owner.is_none() || !entry.completes) {
+                report(&entry.owner, entry.ticket, &request);
+            }
+            self.abandoned -= usize::from(entry.abandoned);
+            if let Some(owner) = owner {
+                (entry.owner, entry.companion, entry.completes) = (owner, false, true);
+                entry.abandoned = false;
+                kept_bytes.extend_from_slice(&request);
+                kept.push_back(entry);
+            } else {
+                sent += usize::from(entry.attempts > 0);
+            }
         }
         debug_assert!(before.is_some() || self.line.is_empty(), "not all of it is given up");
+        if !kept.is_empty() {
+            kept_bytes.extend_from_slice(&self.bytes);
+            kept.append(&mut self.line);
+            (self.bytes, self.line) = (kept_bytes, kept);
+        }
         self.check_invariants();
         sent
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Model`]. Never knows: connections.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use respgate::internals::traffic::Loss;
@@ -57,6 +58,8 @@ pub struct Model {
     pub sessions: Vec<Vec<Asked>>,
     /// One that reads nothing for the moment, and what it has not read.
     slow: Option<(usize, usize)>,
+    /// What completes writes and is not sent any more.
+    given_up: HashSet<(usize, usize)>,
 }
 
 impl Model {
@@ -152,7 +155,7 @@ impl Model {
                 let name = format!("{session}:{ticket}");
                 let count = places.len();
                 if asked.kind == Kind::Companion {
-                    self.check_companion(session, ticket, count);
+                    self.check_companion(session, ticket, places, executed);
                     continue;
                 }
                 assert!(count <= 1, "{name} was executed {count} times: {asked:?}");
@@ -180,22 +183,57 @@ impl Model {
         }
     }
 
-    /// What completes a write follows it if it was acknowledged, and never a write that may not have been executed.
-    fn check_companion(&self, session: usize, ticket: usize, count: usize) {
+    /// What completes a write is executed if that was acknowledged, however long there is no connection, unless it was
+    /// sent as often as it may be or the server refused it. On another connection than that of its write it is executed
+    /// only then.
+    fn check_companion(
+        &self,
+        session: usize,
+        ticket: usize,
+        places: &[usize],
+        executed: &[Executed],
+    ) {
         let [write, asked] = [ticket - 1, ticket].map(|at| &self.sessions[session][at]);
         let how = asked.end.map(|(_, how)| how);
         let name = format!("{session}:{ticket}");
-        match write.end {
-            Some((_, End::Answered)) => {
-                // It has waited as long, and was sent as often, as any request may be.
-                let given_up = matches!(how, Some(End::Lost(_)));
-                let done = count > 0 || given_up || how == Some(End::Error);
-                assert!(done, "{name} does not follow an acknowledged write: {asked:?}");
+        let acknowledged = matches!(write.end, Some((_, End::Answered)));
+        if acknowledged && places.is_empty() {
+            let excused = self.given_up.contains(&(session, ticket)) || how == Some(End::Error);
+            assert!(excused, "{name} does not follow an acknowledged write: {asked:?}");
+        }
+        for place in places {
+            let before = executed[..*place].iter();
+            let write = before.filter(|one| {
+                one.session == session && usize::try_from(one.ticket + 1) == Ok(ticket)
+            });
+            let same = write.clone().any(|one| one.wire == executed[*place].wire);
+            assert!(write.count() > 0, "{name} was executed without its write");
+            assert!(same || acknowledged, "{name} was sent again behind what is unknown");
+        }
+    }
+
+    /// What completes writes so far may be missing: how far it had come is unknown.
+    pub fn excuse_companions(&mut self) {
+        for (session, asked) in self.sessions.iter().enumerate() {
+            let all = asked.iter().enumerate().filter(|(_, one)| one.kind == Kind::Companion);
+            self.given_up.extend(all.map(|(ticket, _)| (session, ticket)));
+        }
+    }
+
+    /// The server has refused what completes these.
+    pub fn excuse(&mut self, refused: &[(usize, usize)]) {
+        self.given_up.extend(refused);
+    }
+
+    /// What completes a write is not sent any more, and may be missing.
+    pub fn note_given_up(&mut self, request: &[u8]) {
+        for line in String::from_utf8_lossy(request).lines() {
+            let mut words = line.split(' ');
+            if words.next() == Some("C") {
+                let [session, ticket] =
+                    [words.next(), words.next()].map(|word| word.unwrap().parse().unwrap());
+                self.given_up.insert((session, ticket));
             }
-            Some((_, End::Lost(Loss::OutcomeUnknown | Loss::Truncated))) => {
-                assert!(how != Some(End::Answered), "{name} follows what is unknown: {asked:?}");
-            }
-            _ => {}
         }
     }
 

@@ -70,6 +70,7 @@ impl Wire {
 pub struct Executed {
     pub session: usize,
     pub ticket: u64,
+    pub wire: usize,
     /// When all of it was with the server.
     pub arrived: Instant,
 }
@@ -86,6 +87,8 @@ pub struct Server {
     pub wires: Vec<Wire>,
     /// In the order of execution.
     pub executed: Vec<Executed>,
+    /// What completes writes, and was answered with an error: session and ticket.
+    pub refused: Vec<(usize, usize)>,
     pub latency: Duration,
     /// Packets vanish.
     pub path_is_dead: bool,
@@ -110,6 +113,7 @@ impl Server {
         Self {
             wires: Vec::new(),
             executed: Vec::new(),
+            refused: Vec::new(),
             latency,
             path_is_dead: false,
             refuses: false,
@@ -319,7 +323,10 @@ impl Server {
             }
         };
         if writes && !answer.starts_with('-') {
-            self.executed.push(Executed { session, ticket, arrived });
+            self.executed.push(Executed { session, ticket, wire: at, arrived });
+        }
+        if kind == "C" && answer.starts_with('-') {
+            self.refused.push((session, usize::try_from(ticket).unwrap()));
         }
         if kind == "S" {
             let time = Duration::from_millis(words.next().unwrap().parse().unwrap());

@@ -403,6 +403,7 @@ impl World {
         (life.look_at, life.answered) = (None, None);
         life.openers.clear();
         let lost = life.line.handle_defect(self.now);
+        self.model.excuse_companions();
         self.say(|| format!("{at} panics, {} in line", lost.len()));
         for (owner, ticket, loss) in lost.into_losses() {
             if let Some(session) = owner.into_session() {
@@ -554,7 +555,7 @@ impl World {
                     let dial = life.dial.take().expect("only what was begun ends");
                     self.cancel(dial);
                 }
-                ConnectTurn::GiveUp(overdue) => self.give_up(at, life, overdue),
+                ConnectTurn::GiveUp(overdue) => self.give_up(at, life, Some(overdue)),
                 ConnectTurn::Wait(until) => {
                     life.look_at = until;
                     let Some(mut dial) = life.dial.take() else { return (progress, false) };
@@ -602,20 +603,30 @@ impl World {
                 let waiting = std::mem::replace(&mut life.line.pipeline, waiting);
                 self.answer_all(waiting);
             }
-            (After::Refuse, _) => self.give_up(at, life, Overdue::All),
+            (After::Refuse, _) => self.give_up(at, life, None),
             (after, _) => assert_eq!(after, After::Nothing, "{at} serves without a connection"),
         }
     }
 
-    fn give_up(&mut self, at: usize, life: &mut Life, overdue: Overdue) {
+    /// `None`: the server does not have the database.
+    fn give_up(&mut self, at: usize, life: &mut Life, overdue: Option<Overdue>) {
         self.say(|| format!("{at} gives up {overdue:?}"));
+        let ends = life.line.closing || overdue.is_none();
         let Self { model, node, now, .. } = self;
-        life.line.give_up(overdue, |owner, ticket, _| {
+        let report = |owner: &Owner<usize>, ticket: Ticket, request: &[u8]| {
+            assert!(ends || !owner.is_completion(), "what completes a write is given up");
+            if ends {
+                model.note_given_up(request);
+            }
             if let Some(session) = owner.session() {
                 let loss = Loss::Unavailable(node.last_failure());
                 model.lose(*session, ticket.0, loss, *now);
             }
-        });
+        };
+        match overdue {
+            Some(overdue) => life.line.give_up(overdue, report),
+            None => life.line.refuse(report),
+        };
     }
 
     fn up(&self, at: usize, life: &mut Life, wire: usize) {
@@ -930,6 +941,7 @@ impl World {
                     self.node.handle_alive(self.now);
                 }
                 Action::Misplaced => live.misplaced = true,
+                Action::NotCompleted => self.model.excuse(&self.server.refused),
                 Action::HealthCheck(false) => {}
                 Action::End(_) => panic!("the carrier keeps its end"),
             }
@@ -1003,6 +1015,9 @@ impl World {
     /// Answers all requests as the server does at this moment.
     fn answer_all(&mut self, requests: Pipeline<Owner<usize>>) {
         for (owner, ticket, _) in requests.into_requests() {
+            if owner.is_completion() {
+                self.model.excuse_companions();
+            }
             let Some(session) = owner.into_session() else { continue };
             let asked = self.model.of(session, ticket.0);
             assert!(asked.end.is_none() && asked.said.is_empty());
@@ -1065,14 +1080,22 @@ impl World {
             self.cancel(dial);
         }
         let Self { model, now, retries, .. } = self;
-        let may_repeat = |attempts| retries.may_repeat(attempts, *now) == Repeat::Yes;
+        let denied = Cell::new(false);
+        let may_repeat = |attempts| {
+            let may = retries.may_repeat(attempts, *now) == Repeat::Yes;
+            denied.set(!may);
+            may
+        };
         let aside = life.is_aside();
         let served = live.carrier.into_end(
             &mut life.line,
             aside,
             may_repeat,
             *now,
-            |owner, ticket, loss, _| {
+            |owner, ticket, loss, request| {
+                if denied.take() {
+                    model.note_given_up(request);
+                }
                 if let Some(session) = owner.session() {
                     model.lose(*session, ticket.0, loss, *now);
                 }

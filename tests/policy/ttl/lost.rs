@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 use super::support::client::Target;
 use super::support::proxy::{Proxy, configuration, directory, listener};
@@ -19,6 +20,8 @@ const EXPIRE: &[u8] = b"*4\r\n$6\r\nEXPIRE\r\n";
 struct Cut {
     port: u16,
     armed: Arc<AtomicBool>,
+    /// Connections end at once.
+    refuses: Arc<AtomicBool>,
 }
 
 impl Cut {
@@ -26,17 +29,21 @@ impl Cut {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let armed = Arc::new(AtomicBool::new(false));
-        let shared = Arc::clone(&armed);
+        let refuses = Arc::new(AtomicBool::new(false));
+        let shared = (Arc::clone(&armed), Arc::clone(&refuses));
         std::thread::spawn(move || {
             for near in listener.incoming() {
-                let (near, armed) = (near.unwrap(), Arc::clone(&shared));
+                let (near, armed) = (near.unwrap(), Arc::clone(&shared.0));
+                if shared.1.load(SeqCst) {
+                    continue;
+                }
                 let Ok(far) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 let replies = (far.try_clone().unwrap(), near.try_clone().unwrap());
                 std::thread::spawn(move || pass_replies(replies));
                 std::thread::spawn(move || pass_requests(near, far, &armed));
             }
         });
-        Self { port, armed }
+        Self { port, armed, refuses }
     }
 }
 
@@ -85,5 +92,39 @@ fn key_that_was_written_lives_as_long_as_it_may_although_the_connection_is_lost(
         }
         wait_until(&format!("{key} has a time to live"), || has_default(&server, &key));
         assert!(!cut.armed.load(SeqCst), "{key}: no EXPIRE came");
+    }
+}
+
+/// The outage lasts for longer than requests wait for its end.
+#[test]
+fn key_that_was_written_lives_as_long_as_it_may_although_the_server_is_unreachable_for_long() {
+    let server = Server::plain(Brand::Redis);
+    let cut = Cut::before(server.port);
+    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+    let head = configuration(&server, &listener(&target, ""), "+@all ~* &*", telemetry);
+    let head =
+        head.replace(&format!("localhost:{}", server.port), &format!("127.0.0.1:{}", cut.port));
+    let outage = "on_outage = \"error\"\noutage_wait = \"300ms\"\n";
+    let head = head.replacen("[upstream]\n", &format!("[upstream]\n{outage}"), 1);
+    let proxy = Proxy::configured(directory(), target, telemetry, &format!("{head}\n{}", inject()));
+    for (watches, leaves) in [(false, false), (true, false), (false, true), (true, true)] {
+        let key = format!("list:{watches}:{leaves}");
+        let mut client = proxy.client();
+        if watches {
+            assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+        }
+        cut.refuses.store(true, SeqCst);
+        cut.armed.store(true, SeqCst);
+        assert_eq!(client.ask_text(&["RPUSH", &key, "1"]), ":1", "it is acknowledged");
+        if leaves {
+            drop(client);
+        }
+        let mut other = proxy.client();
+        wait_until("requests are refused", || other.ask_text(&["GET", "k"]).starts_with('-'));
+        std::thread::sleep(Duration::from_millis(900));
+        assert!(other.ask_text(&["GET", "k"]).starts_with('-'), "there is still an outage");
+        assert!(!has_default(&server, &key), "{key}: the EXPIRE has come");
+        cut.refuses.store(false, SeqCst);
+        wait_until(&format!("{key} has a time to live"), || has_default(&server, &key));
     }
 }
