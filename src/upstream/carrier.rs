@@ -304,6 +304,23 @@ impl<L> Carrier<L> {
         }
     }
 
+    /// What the line holds up, and the successor that carries it and everything new, if it may.
+    pub fn move_over<W: Clone>(
+        &mut self,
+        line: &mut Line<W>,
+        aside: bool,
+        room: bool,
+        id: impl Fn(&W) -> usize,
+    ) -> Option<(Pipeline<Owner<W>>, L)> {
+        if !self.connection.moves_over(aside, room) {
+            return None;
+        }
+        let link = self.successor.take();
+        debug_assert!(link.is_some(), "a line moves over to nothing");
+        self.check_invariants();
+        link.map(|link| (line.pipeline.move_over(|owner| owner.session().map(&id)), link))
+    }
+
     /// While the server reports that it is busy with a script: the requests that another connection could carry, if
     /// there were one. They get the answer that the server gives to every client.
     #[inline]

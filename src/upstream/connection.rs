@@ -428,7 +428,7 @@ impl Connection {
             self.end(Ended::Replaced(self.replaced_for));
         } else if closing && pipeline.is_empty() {
             self.end(Ended::Closed);
-        } else if *retire && matches!(self.succession, Succession::No) {
+        } else if *retire && matches!(self.succession, Succession::No) && !self.relief {
             *retire = false;
             self.check_freshness(freshness(), now());
         }

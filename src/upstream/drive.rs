@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
 
-use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
+use super::carrier::{Carrier, Relieved, Served, Step, TURN};
 use super::connection::{Action, Around, BUSY_TICK, Timing};
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
@@ -23,7 +23,6 @@ use super::ended::Ended;
 use super::failure::DialError;
 use super::login_script;
 use super::mailbox::Mailbox;
-use super::not_primary::is_primary;
 use super::owner::Owner;
 use super::pipeline::{Answered, Broken, Delivery};
 use super::shared::{Shared, answer_all};
@@ -32,6 +31,7 @@ use crate::base::late_wake::LateWake;
 use crate::base::{clock, limits};
 use crate::traffic::Loss;
 pub(super) use relief::Beside;
+use relief::{id_of, outcome};
 pub(super) use serving::report_lost;
 use serving::{Serving, remark};
 
@@ -190,6 +190,7 @@ impl Driver<'_> {
                     cx.waker().wake_by_ref();
                 }
                 Action::DropRelief => self.relief = None,
+                Action::MoveOver => self.move_over(),
                 Action::StepAside => self.beside.step_aside(self.shared),
                 Action::Silent(silent) => self.serving.note_silence(silent),
                 Action::Stalled(stalled) => self.shared.note_stalled(stalled),
@@ -471,6 +472,19 @@ impl Driver<'_> {
         }
     }
 
+    /// The successor relieves this connection.
+    fn move_over(&mut self) {
+        let (aside, room) = (self.shared.is_aside(), self.beside.registry.has_room());
+        let mut inner = self.shared.inner.borrow_mut();
+        let moved = self.carrier.move_over(&mut inner.line, aside, room, id_of);
+        self.shared.settle_charge(&mut inner);
+        drop(inner);
+        if let Some((moved, link)) = moved {
+            let silence = self.carrier.silence(clock::now());
+            self.beside.hand_over(self.shared, moved, link, silence);
+        }
+    }
+
     /// What can be said of requests that another connection could carry, if there were one.
     fn answer_busy(&self) {
         let mut inner = self.shared.inner.borrow_mut();
@@ -480,18 +494,4 @@ impl Driver<'_> {
         drop(inner);
         answer_all(moved, &self.busy);
     }
-}
-
-/// How an attempt to dial a further connection ended, in the words of the carrier.
-fn outcome(dialed: Result<ServerConnection, DialError>) -> Dialed<ServerConnection> {
-    match dialed {
-        Ok(link) => Dialed::Up { primary: is_primary(link.facts.role.as_bytes()), link },
-        Err(error) if error.busy_line().is_some() => Dialed::Busy,
-        Err(_) => Dialed::Failed,
-    }
-}
-
-/// Distinguishes one session from another.
-fn id_of(mailbox: &Rc<Mailbox>) -> usize {
-    Rc::as_ptr(mailbox).addr()
 }

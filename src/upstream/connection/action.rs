@@ -17,6 +17,8 @@ pub enum Action {
     DialRelief,
     /// Nothing comes of that any more.
     DropRelief,
+    /// Let the successor, which is at hand, carry what this one holds up.
+    MoveOver,
     /// Let another connection take everything new, if one more may be set aside.
     StepAside,
     /// The server has become silent, or answers again.

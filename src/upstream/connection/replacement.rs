@@ -85,6 +85,10 @@ impl Connection {
         debug_assert!(self.succession != Succession::Dialing, "two are dialed at once");
         debug_assert!(!self.ended, "the next one is made by its line");
         debug_assert!(!self.elsewhere, "the attempt before is not over");
+        if std::mem::take(&mut self.relief) {
+            // One connection is enough for both.
+            self.actions.push_back(Action::DropRelief);
+        }
         self.succession = Succession::Dialing;
         self.replaced_for = reason;
         self.actions.push_back(Action::DialSuccessor);
@@ -122,7 +126,8 @@ impl Connection {
             Succession::Failed(until) => now >= until,
             Succession::Dialing | Succession::Ready(_) => false,
         };
-        if around.aside || !looks {
+        // What relieves the line takes everything new.
+        if around.aside || !looks || self.relief {
             return;
         }
         if old {
@@ -175,16 +180,23 @@ impl Connection {
             }
             self.note_flow();
         }
-        if advice == Advice::Relieve
-            && !self.relief
-            && !around.aside
-            && !matches!(self.succession, Succession::Ready(_))
-            && around.room
-        {
-            self.stall.note_attempt(now);
-            self.relief = true;
-            self.actions.push_back(Action::DialRelief);
+        let due = advice == Advice::Relieve && !self.relief && !around.aside && around.room;
+        match self.succession {
+            _ if !due => {}
+            // It relieves the line when it is there.
+            Succession::Dialing => {}
+            Succession::Ready(_) => {
+                self.stall.note_attempt(now);
+                self.actions.push_back(Action::MoveOver);
+            }
+            Succession::No | Succession::Failed(_) => {
+                self.stall.note_attempt(now);
+                self.relief = true;
+                self.actions.push_back(Action::DialRelief);
+            }
         }
+        let dialing = self.succession == Succession::Dialing;
+        debug_assert!(!self.relief || !dialing, "two connections are dialed for one");
         debug_assert!(!self.relief || self.held, "a line that flows needs no relief");
         debug_assert!(!self.stalled || self.held, "a line that flows is not stalled");
     }
@@ -229,6 +241,17 @@ impl Connection {
             }
             Relief::Up | Relief::Failed => false,
         }
+    }
+
+    /// What another connection can carry moves over to the successor, if it may.
+    pub(in crate::upstream) fn moves_over(&mut self, aside: bool, room: bool) -> bool {
+        let ready = matches!(self.succession, Succession::Ready(_));
+        let moves = ready && self.held && !self.ended && !aside && room;
+        if moves {
+            self.succession = Succession::No;
+            self.note_stalled(true);
+        }
+        moves
     }
 
     /// Whether requests that could move over get the answer that the server gives to every client at this moment.

@@ -5,9 +5,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::upstream::carrier::Dialed;
 use crate::upstream::dial::ServerConnection;
+use crate::upstream::failure::DialError;
 use crate::upstream::mailbox::Mailbox;
 use crate::upstream::metrics::UpstreamMetrics;
+use crate::upstream::not_primary::is_primary;
 use crate::upstream::owner::Owner;
 use crate::upstream::pipeline::Pipeline;
 use crate::upstream::registry::Registry;
@@ -70,4 +73,18 @@ impl Beside<'_> {
         debug_assert!(from.is_aside() && !next.is_aside(), "what is new goes to the old one");
         self.metrics.set_aside();
     }
+}
+
+/// How an attempt to dial a further connection ended, in the words of the carrier.
+pub(super) fn outcome(dialed: Result<ServerConnection, DialError>) -> Dialed<ServerConnection> {
+    match dialed {
+        Ok(link) => Dialed::Up { primary: is_primary(link.facts.role.as_bytes()), link },
+        Err(error) if error.busy_line().is_some() => Dialed::Busy,
+        Err(_) => Dialed::Failed,
+    }
+}
+
+/// Distinguishes one session from another.
+pub(super) fn id_of(mailbox: &Rc<Mailbox>) -> usize {
+    Rc::as_ptr(mailbox).addr()
 }

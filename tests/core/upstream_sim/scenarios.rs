@@ -217,6 +217,24 @@ fn slow_command_delays_no_other_session() {
     assert_eq!(world.asides(), 0, "what was set aside has ended");
 }
 
+/// One connection is dialed, and is both.
+#[test]
+fn successor_relieves_a_connection_that_is_held_up() {
+    let mut world = world();
+    let before = world.server.wires.len();
+    let slow = ask(&mut world, SESSION, Kind::Slow(2000));
+    pass(&mut world, ms(10));
+    world.rotate();
+    pass(&mut world, ms(20));
+    let other = ask(&mut world, OTHER, Kind::Write);
+    pass(&mut world, ms(2200));
+    check_answered(&world, OTHER, other, 200..400);
+    check_answered(&world, SESSION, slow, 2000..2010);
+    assert_eq!(world.server.wires.len(), before + 1, "one connection is enough");
+    assert_eq!(world.asides(), 0, "what was set aside has ended");
+    world.check_freshness();
+}
+
 /// A large reply that its session does not read, of a connection on which nothing else is in line.
 #[test]
 fn slow_reader_is_awaited_and_delays_no_other_session() {

@@ -510,6 +510,8 @@ impl World {
             if is_free && dials.into_iter().flatten().any(|dial| matches!(dial, Dial::Asking(..))) {
                 self.dials.check_waiting(self.now);
             }
+            let both = |live: &Live| live.dialing.is_some() && live.relief.is_some();
+            assert!(!life.live.as_ref().is_some_and(both), "{at} is dialed for twice");
             let relief = life.live.as_ref().and_then(|live| live.relief.as_ref());
             let waits_for_relief = matches!(relief, Some(Dial::Asking(..)));
             assert!(!is_free || !waits_for_relief, "{at} is not relieved although it may be");
@@ -925,6 +927,14 @@ impl World {
                 }
                 Action::DropRelief => {
                     live.relief.take().into_iter().for_each(|dial| self.cancel(dial));
+                }
+                Action::MoveOver => {
+                    let (aside, room) = (life.entry.retired.get(), self.registry.has_room());
+                    let line = &mut life.line;
+                    let moved = live.carrier.move_over(line, aside, room, |session| *session);
+                    if let Some((moved, wire)) = moved {
+                        self.hand_over(at, life, moved, wire);
+                    }
                 }
                 Action::StepAside => self.step_aside(life),
                 Action::Silent(silent) => {
