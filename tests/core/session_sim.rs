@@ -6,7 +6,6 @@
 
 use crate::support;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use respgate::internals::base::clock;
 use respgate::internals::config::OnOutage;
@@ -24,6 +23,7 @@ use sim::world::{Shape, World, facts};
 use support::client::{Client, Got, encode};
 use support::real_server::{Brand, Server};
 use support::seeds;
+use support::shrink::{Replay, explain};
 
 const SEEDS: u64 = 600;
 /// Seeds of a rare accident, each with a fault that no scene here is known for: a subscription that is lost while
@@ -35,21 +35,23 @@ const STEPS: usize = 400;
 #[test]
 fn every_conversation_is_one_with_redis() {
     let now = clock::now();
-    seeds::play(SEEDS, |seed, loud| {
-        let mut step = 0;
+    let run = |seed, loud, replay: &mut Replay<Choices>| {
         let mut choices = Choices::from_seed(seed);
-        let held = catch_unwind(AssertUnwindSafe(|| {
-            sim::grammar::run(&mut choices, STEPS, now, loud, &mut |next| step = next);
-        }));
-        assert!(held.is_ok(), "step {step}");
-    });
+        let happens = &mut |choices: &mut Choices| replay.step(choices);
+        sim::grammar::run(&mut choices, STEPS, now, loud, happens);
+    };
+    seeds::play_and_explain(
+        SEEDS,
+        |seed, loud| run(seed, loud, &mut Replay::default()),
+        |seed| explain(|replay| run(seed, false, replay)),
+    );
 }
 
 #[test]
 fn rare_conversations_are_ones_with_redis() {
     for seed in RARE {
         let mut choices = Choices::from_seed(seed);
-        sim::grammar::run(&mut choices, STEPS, clock::now(), false, &mut |_| ());
+        sim::grammar::run(&mut choices, STEPS, clock::now(), false, &mut |_| true);
     }
 }
 

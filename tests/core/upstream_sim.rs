@@ -19,12 +19,10 @@ use crate::support::seeds;
 mod server;
 mod world;
 
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::support::choices::Choices;
-use crate::support::shrink::{Kept, fewest};
+use crate::support::shrink::{Kept, Replay, explain, fewest};
 use model::{End, Kind};
 use respgate::internals::base::clock;
 use respgate::internals::config::OnOutage;
@@ -59,26 +57,30 @@ fn shrinking_leaves_the_steps_that_a_failure_needs() {
 #[test]
 fn upstream_half_survives_every_accident() {
     let now = clock::now();
-    let all = Kept::default();
     seeds::play_and_explain(
         SEEDS,
-        |seed, loud| run(seed, now, loud, &all, &Steps::default()),
-        |seed| explain(seed, now),
+        |seed, loud| run(seed, now, loud, &mut Replay::default()),
+        |seed| explain(|replay| run(seed, now, false, replay)),
     );
 }
 
 #[test]
 fn pinned_connections_survive_every_accident() {
     let now = clock::now();
-    seeds::play(PINNED_SEEDS, |seed, _| {
+    let run = |seed, replay: &mut Replay<Choices>| {
         let mut world = pool::World::new(now, 14, Choices::from_seed(seed));
         for _ in 0..3 {
-            world.pass(ms(3000), true);
+            world.pass(ms(3000), true, replay);
             world.heal();
-            world.pass(ms(1000), false);
+            world.pass(ms(1000), false, replay);
         }
         world.quiet();
-    });
+    };
+    seeds::play_and_explain(
+        PINNED_SEEDS,
+        |seed, _| run(seed, &mut Replay::default()),
+        |seed| explain(|replay| run(seed, replay)),
+    );
 }
 
 /// Each reply reaches the request it answers, whatever is skipped, refused, cut in pieces or still being written.
@@ -86,18 +88,26 @@ fn pinned_connections_survive_every_accident() {
 fn pinned_requests_are_answered_in_their_order_through_every_accident() {
     let now = clock::now();
     let (mut answered, mut lost, mut unsent) = (0, 0, 0);
-    seeds::play(PINNED_SEEDS, |seed, _| {
+    let run = |seed, replay: &mut Replay<Choices>| {
         let mut world = pinned::World::new(now, 5, Choices::from_seed(seed));
         for _ in 0..3 {
-            world.pass(ms(2000), true, true);
+            world.pass(ms(2000), true, true, replay);
             world.heal();
-            world.pass(ms(500), false, true);
+            world.pass(ms(500), false, true, replay);
         }
         world.settle();
-        answered += world.answered;
-        lost += world.lost;
-        unsent += world.unsent;
-    });
+        world
+    };
+    seeds::play_and_explain(
+        PINNED_SEEDS,
+        |seed, _| {
+            let world = run(seed, &mut Replay::default());
+            answered += world.answered;
+            lost += world.lost;
+            unsent += world.unsent;
+        },
+        |seed| explain(|replay| drop(run(seed, replay))),
+    );
     assert!(answered > lost && lost > unsent, "{answered} are answered and {lost} lost");
     assert!(unsent > 0, "all that is lost was sent");
 }
@@ -108,9 +118,9 @@ fn pinned_connections_are_replaced_at_their_age() {
     for seed in 0..20 {
         let age = Duration::from_secs(2);
         let mut world = pool::World::aging(now, 6, age, Choices::from_seed(seed));
-        world.pass(ms(3000), true);
+        world.pass(ms(3000), true, &mut Replay::default());
         world.heal();
-        world.pass(ms(3000), false);
+        world.pass(ms(3000), false, &mut Replay::default());
         world.check_ages();
     }
 }
@@ -124,12 +134,12 @@ fn silent_path_keeps_no_session_waiting_for_a_pinned_connection() {
         let mut world = pool::World::new(now, 100, Choices::from_seed(seed));
         world.silence();
         world.ask_all();
-        world.pass(world.silent_bound() + ms(20), false);
+        world.pass(world.silent_bound() + ms(20), false, &mut Replay::default());
         assert_eq!(world.waiting().0, 0, "{seed}: a session still waits");
         world.ask_all();
-        world.pass(ms(20), false);
+        world.pass(ms(20), false, &mut Replay::default());
         world.leave_all();
-        world.pass(ms(20), false);
+        world.pass(ms(20), false, &mut Replay::default());
         assert!(
             world.waiting().0 == 0 && world.waiting().1 <= 2,
             "{seed}: a connection is still being made"
@@ -145,33 +155,8 @@ fn number_of(choices: &mut Choices, least: usize, most: usize) -> u64 {
     (least + choices.below(most - least)) as u64
 }
 
-/// What happens in a run, and when.
-type Steps = RefCell<Vec<(Duration, Event)>>;
-
-/// The fewest steps with which the seed fails.
-fn explain(seed: u64, now: Instant) -> String {
-    let steps = Steps::default();
-    let play = |kept: &Kept, steps: &Steps| run(seed, now, false, kept, steps);
-    let _ = catch_unwind(AssertUnwindSafe(|| play(&Kept::default(), &steps)));
-    let steps = steps.into_inner();
-    let Some(fewest) = fewest(steps.len(), |kept| play(kept, &Steps::default())) else {
-        return "it does not fail again".to_owned();
-    };
-    let lines = fewest.iter().map(|step| {
-        let (at, event) = steps[*step];
-        let what = match event {
-            Event::Ask(session) => format!("session {session} sends requests"),
-            Event::Accident(accident) => format!("{accident:?}"),
-            Event::Heal(accident) => format!("{accident:?} is over"),
-        };
-        format!("  {at:>12?} {what}\n")
-    });
-    let lines: String = lines.collect();
-    format!("{} of its {} steps are enough:\n{lines}", fewest.len(), steps.len())
-}
-
-/// Plays a seed, with these of its steps; all are added to `steps`.
-fn run(seed: u64, begin: Instant, loud: bool, kept: &Kept, steps: &Steps) {
+/// Plays a seed.
+fn run(seed: u64, begin: Instant, loud: bool, replay: &mut Replay<Choices>) {
     let mut choices = Choices::from_seed(seed);
     let timing = Timing {
         command_timeout: ms(*choices.pick(&[400, 2000, 4000])),
@@ -199,9 +184,16 @@ fn run(seed: u64, begin: Instant, loud: bool, kept: &Kept, steps: &Steps) {
         world.now = world.next().min(script.next()).min(end);
         while script.next() <= world.now {
             let at = script.next().saturating_duration_since(begin);
-            let happens = kept.has(steps.borrow().len());
+            let happens = replay.step(&mut choices);
             let event = script.step(&mut choices, &mut world, happens);
-            steps.borrow_mut().push((at, event));
+            replay.note(|| {
+                let what = match event {
+                    Event::Ask(session) => format!("session {session} sends requests"),
+                    Event::Accident(accident) => format!("{accident:?}"),
+                    Event::Heal(accident) => format!("{accident:?} is over"),
+                };
+                format!("{at:?} {what}")
+            });
         }
     }
     script.heal_all(&mut choices, &mut world);

@@ -1,9 +1,10 @@
 //! Makes a failing run of a simulation smaller: leaves out steps as long as it still fails.
 //!
-//! Owns: [`fewest`], [`Kept`]. Never knows: what a step is, why a run fails.
+//! Owns: [`explain`], [`Replay`], [`fewest`], [`Kept`]. Never knows: what a step is, why a run fails.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::rc::Rc;
 use std::sync::Once;
 
 /// So many further runs are made at most.
@@ -74,4 +75,74 @@ pub fn fewest(count: usize, mut play: impl FnMut(&Kept)) -> Option<Vec<usize>> {
         }
         size = (size / 2).max(1);
     }
+}
+
+/// One run of a seed. At each step `C`, from which everything is drawn, is as it was in the first run, whichever steps
+/// are left out before.
+#[derive(Debug)]
+pub struct Replay<C> {
+    /// Of the first run.
+    draws: Option<Rc<Vec<C>>>,
+    kept: Kept,
+    recorded: Vec<C>,
+    next: usize,
+    happens: bool,
+    notes: Vec<String>,
+}
+
+impl<C> Default for Replay<C> {
+    /// The first run, of all steps.
+    fn default() -> Self {
+        Self {
+            draws: None,
+            kept: Kept::default(),
+            recorded: Vec::new(),
+            next: 0,
+            happens: true,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl<C: Clone> Replay<C> {
+    fn again(draws: &Rc<Vec<C>>, kept: &Kept) -> Self {
+        Self { draws: Some(Rc::clone(draws)), kept: kept.clone(), ..Self::default() }
+    }
+
+    /// The next step begins. Returns whether it happens.
+    pub fn step(&mut self, choices: &mut C) -> bool {
+        let step = self.next;
+        self.next += 1;
+        self.happens = self.kept.has(step);
+        match &self.draws {
+            None => self.recorded.push(choices.clone()),
+            Some(draws) => draws.get(step).into_iter().for_each(|draws| *choices = draws.clone()),
+        }
+        if self.happens {
+            self.notes.push(format!("step {step}"));
+        }
+        self.happens
+    }
+
+    /// What happens in this step.
+    pub fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(note) = self.notes.last_mut().filter(|_| self.happens && self.draws.is_some()) {
+            *note = format!("{note}: {}", what());
+        }
+    }
+}
+
+/// The fewest steps with which a run fails, a line for each.
+pub fn explain<C: Clone>(mut play: impl FnMut(&mut Replay<C>)) -> String {
+    let mut first = Replay::default();
+    let failed = fails(|| play(&mut first));
+    let (draws, count) = (Rc::new(first.recorded), first.next);
+    let steps = fewest(count, |kept| play(&mut Replay::again(&draws, kept)));
+    let Some(steps) = steps.filter(|_| failed) else {
+        return "it does not fail again".to_owned();
+    };
+    let mut last = Replay::again(&draws, &Kept::new(Some(steps.clone())));
+    fails(|| play(&mut last));
+    let lines: String = last.notes.iter().map(|note| format!("  {note}\n")).collect();
+    format!("{} of its {count} steps are enough:\n{lines}", steps.len())
 }

@@ -242,13 +242,13 @@ fn words(words: &[&str]) -> Words {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// One run; `report` is called with each step before it is taken.
+/// One run; `happens` is asked before each step whether it is taken.
 pub fn run(
     choices: &mut Choices,
     steps: usize,
     now: Instant,
     loud: bool,
-    report: &mut dyn FnMut(usize),
+    happens: &mut dyn FnMut(&mut Choices) -> bool,
 ) {
     let dedicated = choices.chance(25);
     let transparent = dedicated && choices.chance(60);
@@ -264,15 +264,15 @@ pub fn run(
     };
     let mut grammar = Grammar::draw(choices);
     let mut world = World::new(shape, now);
-    for step in 0..steps {
+    for _ in 0..steps {
         if choices.exhausted() {
             break;
         }
-        report(step);
-        grammar.act(&mut world, choices);
+        if happens(choices) {
+            grammar.act(&mut world, choices);
+        }
         world.check();
     }
-    report(steps);
     world.drain();
     world.clients.iter().for_each(super::client::Client::finish);
     world.check_leases();

@@ -11,6 +11,7 @@ use respgate::internals::upstream::{PinnedLine, Reply};
 
 use super::server::{Arrival, Server};
 use crate::support::choices::Choices;
+use crate::support::shrink::Replay;
 
 const TICK: Duration = Duration::from_millis(5);
 /// More requests than a session has in flight.
@@ -72,23 +73,36 @@ impl World {
     }
 
     /// Lets time pass; with `accidents` things go wrong; with `requests` the sessions send more.
-    pub fn pass(&mut self, time: Duration, accidents: bool, requests: bool) {
+    pub fn pass(
+        &mut self,
+        time: Duration,
+        accidents: bool,
+        requests: bool,
+        replay: &mut Replay<Choices>,
+    ) {
         let end = self.now + time;
         while self.now < end {
             self.now += TICK;
-            if accidents && self.choices.below(100) < 4 {
+            let happens = replay.step(&mut self.choices);
+            if accidents && self.choices.below(100) < 4 && happens {
                 self.accident();
             }
             for at in 0..self.sessions.len() {
-                if requests && self.choices.below(4) == 0 {
+                if requests && self.choices.below(4) == 0 && happens {
                     self.ask(at);
                 }
                 self.write(at);
             }
             self.server.advance(self.now);
             (0..self.sessions.len()).for_each(|at| self.read(at));
+            replay.note(|| self.describe());
             self.check();
         }
+    }
+
+    fn describe(&self) -> String {
+        let waiting: usize = self.sessions.iter().map(|session| session.asked.len()).sum();
+        format!("{:?} {waiting} wait, {} are lost", self.now, self.lost)
     }
 
     fn accident(&mut self) {
@@ -265,7 +279,7 @@ impl World {
                     self.ask(at);
                 }
             }
-            self.pass(TICK * 4, false, false);
+            self.pass(TICK * 4, false, false, &mut Replay::default());
         }
         let mut done = HashSet::new();
         for executed in &self.server.executed {

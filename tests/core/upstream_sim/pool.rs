@@ -17,6 +17,7 @@ use respgate::internals::upstream::decisions::{
 };
 
 use crate::support::choices::Choices;
+use crate::support::shrink::Replay;
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -174,6 +175,8 @@ pub struct World {
     holders: &'static [usize],
     listeners: usize,
     troubled: bool,
+    /// Whether accidents and requests of this moment happen.
+    happens: bool,
     pub longest: Duration,
 }
 
@@ -227,16 +230,18 @@ impl World {
             listeners,
             choices,
             troubled: false,
+            happens: true,
             longest: Duration::ZERO,
         }
     }
 
     /// Lets time pass; with `accidents` things go wrong.
-    pub fn pass(&mut self, time: Duration, accidents: bool) {
+    pub fn pass(&mut self, time: Duration, accidents: bool, replay: &mut Replay<Choices>) {
         let end = self.now + time;
         while self.now < end {
             self.now += TICK;
-            if accidents && self.choices.below(100) < 3 {
+            self.happens = replay.step(&mut self.choices);
+            if accidents && self.choices.below(100) < 3 && self.happens {
                 self.accident();
             }
             self.troubled = {
@@ -248,8 +253,18 @@ impl World {
                 let session = std::mem::replace(&mut self.sessions[at], Session::Idle(self.now));
                 self.sessions[at] = self.turn(session);
             }
+            replay.note(|| self.describe());
             self.check();
         }
+    }
+
+    fn describe(&self) -> String {
+        let (server, (waiting, dials)) = (self.server.borrow(), self.waiting());
+        let (refuses, silent, replica) = (server.refuses, server.silent, server.replica);
+        format!(
+            "{:?} {waiting} wait, {dials} are dialed; refuses {refuses}, silent {silent}, replica {replica}",
+            self.now
+        )
     }
 
     pub fn heal(&mut self) {
@@ -339,6 +354,7 @@ impl World {
     fn turn(&mut self, session: Session) -> Session {
         match session {
             Session::Idle(until) if self.now < until => Session::Idle(until),
+            Session::Idle(_) if !self.happens => session,
             Session::Idle(_) => self.claim(),
             Session::Claims(claim) => self.claimed(claim),
             holds @ Session::Holds { until, .. } if self.now < until => holds,
