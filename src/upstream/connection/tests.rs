@@ -174,6 +174,7 @@ fn probed_and_asked(login_first: bool) -> (Connection, Pipeline<Owner<u32>>, Ins
         pipeline.wrote(b"secret".len());
     };
     if login_first {
+        assert!(connection.relogin.is_due(begin));
         push(&mut pipeline, begin);
     }
     let timing = connection.timing;

@@ -20,7 +20,7 @@ pub(super) struct Entry<W> {
     pub attempts: u8,
     /// The request completes the one before it, and is repeated only if that one's outcome is known.
     pub companion: bool,
-    /// It completes a request that was answered, and no owner waits for it: it stays until it is answered.
+    /// The request completes one that was answered, and no owner waits for it: it stays until it is answered.
     pub completes: bool,
     /// Its owner got a time-out; the late reply is dropped.
     pub abandoned: bool,

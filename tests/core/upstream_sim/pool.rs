@@ -647,18 +647,18 @@ impl World {
     /// All sessions end what they do, ask once more, and are then at rest.
     pub fn quiet(&mut self) {
         (self.idles, self.holds) = (1 << 40, 1);
-        self.pass(ms(4000), false);
+        self.pass(ms(4000), false, &mut Replay::default());
         for session in &mut self.sessions {
             if let Session::Idle(until) = session {
                 *until = self.now;
             }
         }
-        self.pass(ms(1000), false);
+        self.pass(ms(1000), false, &mut Replay::default());
         let done = self.sessions.iter().all(|session| matches!(session, Session::Idle(_)));
         assert!(done, "a session still waits");
-        self.pass(self.settings.idle_timeout * 3, false);
+        self.pass(self.settings.idle_timeout * 3, false, &mut Replay::default());
         while !matches!(self.work, Work::Idle) || !self.checks.is_empty() {
-            self.pass(TICK, false);
+            self.pass(TICK, false, &mut Replay::default());
         }
         let (idle, lent) = self.core.sizes();
         assert_eq!(lent, 0, "a connection is lent to no session");
@@ -678,10 +678,10 @@ impl World {
             self.core.handle_left(number);
         }
         self.fills.clear();
-        self.pass(ms(1200), false);
+        self.pass(ms(1200), false, &mut Replay::default());
         // One that is checked is not lent meanwhile.
         while !self.checks.is_empty() {
-            self.pass(TICK, false);
+            self.pass(TICK, false, &mut Replay::default());
         }
         assert!(self.fills.len() <= self.settings.min_idle, "it is dialed again and again");
         for _ in 0..self.settings.min_idle {
@@ -697,10 +697,10 @@ impl World {
     /// end together.
     pub fn check_ages(&mut self) {
         self.idles = 1 << 40;
-        self.pass(ms(5000), false);
+        self.pass(ms(5000), false, &mut Replay::default());
         let max = self.settings.max_age;
         for _ in 0..max.as_millis() * 3 / TICK.as_millis() {
-            self.pass(TICK, false);
+            self.pass(TICK, false, &mut Replay::default());
             let server = self.server.borrow();
             let open = server.wires.iter().filter(|wire| wire.open);
             let oldest = open.map(|wire| self.now - wire.opened_at).max().unwrap_or_default();
