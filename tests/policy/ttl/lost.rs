@@ -20,7 +20,7 @@ const EXPIRE: &[u8] = b"*4\r\n$6\r\nEXPIRE\r\n";
 struct Cut {
     port: u16,
     armed: Arc<AtomicBool>,
-    /// Connections end at once.
+    /// New connections end at once, and the others with what comes next once an EXPIRE has vanished.
     refuses: Arc<AtomicBool>,
 }
 
@@ -33,14 +33,14 @@ impl Cut {
         let shared = (Arc::clone(&armed), Arc::clone(&refuses));
         std::thread::spawn(move || {
             for near in listener.incoming() {
-                let (near, armed) = (near.unwrap(), Arc::clone(&shared.0));
-                if shared.1.load(SeqCst) {
+                let (near, (armed, refuses)) = (near.unwrap(), shared.clone());
+                if refuses.load(SeqCst) {
                     continue;
                 }
                 let Ok(far) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 let replies = (far.try_clone().unwrap(), near.try_clone().unwrap());
                 std::thread::spawn(move || pass_replies(replies));
-                std::thread::spawn(move || pass_requests(near, far, &armed));
+                std::thread::spawn(move || pass_requests(near, far, &armed, &refuses));
             }
         });
         Self { port, armed, refuses }
@@ -52,12 +52,20 @@ fn pass_replies((mut far, mut near): (TcpStream, TcpStream)) {
     let _ = near.shutdown(Shutdown::Both);
 }
 
-fn pass_requests(mut near: TcpStream, mut far: TcpStream, armed: &AtomicBool) {
+fn pass_requests(
+    mut near: TcpStream,
+    mut far: TcpStream,
+    armed: &AtomicBool,
+    refuses: &AtomicBool,
+) {
     let mut chunk = [0; 64 * 1024];
     while let Ok(count @ 1..) = near.read(&mut chunk) {
         let bytes = &chunk[..count];
         let at = bytes.windows(EXPIRE.len()).position(|window| window == EXPIRE);
         let cut = at.filter(|_| armed.swap(false, SeqCst));
+        if cut.is_none() && refuses.load(SeqCst) && !armed.load(SeqCst) {
+            break;
+        }
         if far.write_all(&bytes[..cut.unwrap_or(count)]).is_err() {
             break;
         }
