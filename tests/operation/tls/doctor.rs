@@ -45,7 +45,7 @@ struct Case {
     variables: Vec<(&'static str, String)>,
     /// Run in namespaces of its own (flags of unshare), after commands of a shell; doctor is "$@".
     inside: Option<(&'static str, String)>,
-    _alive: Vec<Box<dyn Any>>,
+    _alive: Vec<Box<dyn Any + Send>>,
 }
 
 impl Case {
@@ -54,7 +54,7 @@ impl Case {
         Self { flags, uid: None, variables: Vec::new(), inside: None, _alive: Vec::new() }
     }
 
-    fn alive(mut self, what: impl Any) -> Self {
+    fn alive(mut self, what: impl Any + Send) -> Self {
         self._alive.push(Box::new(what));
         self
     }
@@ -453,9 +453,17 @@ fn each_fault_is_found_with_its_code() {
     let lab = Lab::new();
     std::fs::set_permissions(lab.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let mut shown = BTreeSet::new();
-    for cases in [of_files(&lab), of_handshakes(&lab), of_logins(&lab), of_warnings(&lab)] {
-        shown.extend(check(&lab, cases));
+    let cases = [of_files(&lab), of_handshakes(&lab), of_logins(&lab), of_warnings(&lab)];
+    let mut parts: [Vec<_>; 6] = std::array::from_fn(|_| Vec::new());
+    for (number, case) in cases.into_iter().flatten().enumerate() {
+        parts[number % 6].push(case);
     }
+    // Beside each other, as most of them wait.
+    std::thread::scope(|scope| {
+        for codes in parts.map(|cases| scope.spawn(|| check(&lab, cases))) {
+            shown.extend(codes.join().unwrap());
+        }
+    });
     let elsewhere: BTreeSet<&str> = ELSEWHERE.iter().map(|(code, _)| *code).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let others = [
