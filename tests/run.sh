@@ -26,6 +26,7 @@ stage() {
   if ((bad > 0)); then
     # What failed within cargo's long output, and the end of any other.
     awk '/^failures:$/, /^test result/' "$logs/log" | head -n 400
+    grep -A 8 '^FAIL ' "$logs/log" | head -n 60
     tail -n 60 "$logs/log"
     local named='^(FAIL .*|\[(err|exception)\].*|test .* \.\.\. FAILED)$'
     mapfile -t -O "${#failures[@]}" failures < <(sed -nE "s/$named/$name: \1/p" "$logs/log")
@@ -207,10 +208,10 @@ export RESPGATE_BIN=$PWD/target/debug/respgate
 behind pods kubernetes monitoring
 stage drivers drivers
 stage applications applications
-stage 'two of each application' applications_beside
 stage 'pods and Vault' result pods
 stage Kubernetes result kubernetes
 stage monitoring result monitoring
+stage 'two of each application' applications_beside
 stage faults faults
 stage "Redis's TCL suite" tcl_suite
 stage 'programs that print passwords' python3 tests/credentials/run.py

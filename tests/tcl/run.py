@@ -23,6 +23,7 @@ Two halves run side by side, each with its own server. The last line is `N passe
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -179,9 +180,9 @@ def link_programs(suite):
     """The suite runs ./src/redis-cli and its like."""
     (suite / "src").mkdir(exist_ok=True)
     for program in ("redis-cli", "redis-benchmark", "redis-server"):
-        link = suite / "src" / program
-        if not link.exists():
-            link.symlink_to(f"/usr/bin/{program}")
+        # Another lane may link it at the same time.
+        with contextlib.suppress(FileExistsError):
+            (suite / "src" / program).symlink_to(f"/usr/bin/{program}")
 
 
 def free_bases(lane):
