@@ -78,15 +78,22 @@ fn pass_requests(
     let _ = far.shutdown(Shutdown::Both);
 }
 
-#[test]
-fn key_that_was_written_lives_as_long_as_it_may_although_the_connection_is_lost() {
+/// A proxy, with these lines in `[upstream]`, whose way to the server can be cut.
+fn start(upstream: &str) -> (Server, Cut, Proxy) {
     let server = Server::plain(Brand::Redis);
     let cut = Cut::before(server.port);
     let (target, telemetry) = (Target::Tcp(free_port()), free_port());
     let head = configuration(&server, &listener(&target, ""), "+@all ~* &*", telemetry);
-    let head =
-        head.replace(&format!("localhost:{}", server.port), &format!("127.0.0.1:{}", cut.port));
+    let (direct, way) = (format!("localhost:{}", server.port), format!("127.0.0.1:{}", cut.port));
+    let head = head.replace(&direct, &way);
+    let head = head.replacen("[upstream]\n", &format!("[upstream]\n{upstream}"), 1);
     let proxy = Proxy::configured(directory(), target, telemetry, &format!("{head}\n{}", inject()));
+    (server, cut, proxy)
+}
+
+#[test]
+fn key_that_was_written_lives_as_long_as_it_may_although_the_connection_is_lost() {
+    let (server, cut, proxy) = start("");
     for (watches, leaves) in [(false, false), (true, false), (false, true), (true, true)] {
         let key = format!("list:{watches}:{leaves}");
         let mut client = proxy.client();
@@ -106,15 +113,7 @@ fn key_that_was_written_lives_as_long_as_it_may_although_the_connection_is_lost(
 /// The outage lasts for longer than requests wait for its end.
 #[test]
 fn key_that_was_written_lives_as_long_as_it_may_although_the_server_is_unreachable_for_long() {
-    let server = Server::plain(Brand::Redis);
-    let cut = Cut::before(server.port);
-    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
-    let head = configuration(&server, &listener(&target, ""), "+@all ~* &*", telemetry);
-    let head =
-        head.replace(&format!("localhost:{}", server.port), &format!("127.0.0.1:{}", cut.port));
-    let outage = "on_outage = \"error\"\noutage_wait = \"300ms\"\n";
-    let head = head.replacen("[upstream]\n", &format!("[upstream]\n{outage}"), 1);
-    let proxy = Proxy::configured(directory(), target, telemetry, &format!("{head}\n{}", inject()));
+    let (server, cut, proxy) = start("on_outage = \"error\"\noutage_wait = \"300ms\"\n");
     for (watches, leaves) in [(false, false), (true, false), (false, true), (true, true)] {
         let key = format!("list:{watches}:{leaves}");
         let mut client = proxy.client();
