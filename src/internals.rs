@@ -120,12 +120,12 @@ pub mod upstream {
     }
     pub mod decisions {
         pub use crate::upstream::decisions::{
-            ASIDE_MAX, Action, After, Answer, Around, Ask, Attempt, Attempted, BUSY_TICK,
+            ASIDE_MAX, Action, After, Answer, Around, Ask, Attempt, Attempted, BUSY_TICK, Begun,
             BreakerRules, Carrier, Checked, ConnectTurn, Connector, Dialed, Ended, Finding,
             Freshness, HOME, Holder, Known, Line, Member, Next, Node, Outcome, Overdue, Owner,
             Patience, Pipeline, Place, PoolCore, Pooled, Race, Registry, Relieved, Repeat,
-            RetryBudget, Round, Served, Step, TURN, Timing, Turn, Upkeep, Use, Verdict, WAIT_TICK,
-            Wait, Waiter, most_for_one_use,
+            RetryBudget, Served, Step, TURN, Timing, Turn, Upkeep, Use, Verdict, WAIT_TICK, Wait,
+            Waiter, most_for_one_use,
         };
     }
     pub mod dial {

@@ -65,11 +65,11 @@ enum State {
 /// The attempts that began between two changes of state. Only the first failure of a round counts:
 /// the others say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Round(u64);
+pub(super) struct Round(u64);
 
 /// Whether a connection may be dialed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub(super) enum Ask {
     Dial(Round),
     /// Ask again at this time, or when the state has changed; `None`: when it has changed.
     Wait(Option<Instant>),

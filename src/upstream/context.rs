@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-use super::breaker::{Ask, BreakerRules, Round};
+use super::breaker::BreakerRules;
 use super::buffers::Buffers;
 use super::condition::LastError;
 use super::connection::Freshness;
@@ -19,11 +19,12 @@ use super::credentials::Login;
 use super::dial::{Dialer, ServerConnection};
 use super::ended::cause;
 use super::failure::DialError;
+use super::fault::Fault;
 use super::handshake_limit::Waiter;
 use super::line::Next;
 use super::mailbox::Mailbox;
 use super::metrics::UpstreamMetrics;
-use super::node::{self, Node};
+use super::node::{self, Ask, Begun, Node};
 use super::outage::{Notice, Patience, show};
 use super::remarks::{Notable, Remark};
 use super::retry_budget::{Repeat, RetryBudget};
@@ -67,6 +68,8 @@ pub(super) struct UpstreamContext {
     /// An outage has begun or ended.
     turned: Notify,
     last_error: RefCell<Option<LastError>>,
+    /// The last answer BUSY to an attempt.
+    busy: RefCell<Option<DialError>>,
 }
 
 impl UpstreamContext {
@@ -101,12 +104,13 @@ impl UpstreamContext {
             changed: Notify::new(),
             turned: Notify::new(),
             last_error: RefCell::default(),
+            busy: RefCell::default(),
         })
     }
 
     /// Dials when the breaker allows it and there is a place, however long that takes: the caller bounds the wait.
     pub(super) async fn dial(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
-        let attempt = self.begin().await;
+        let attempt = self.begin(key).await?;
         let link = self.connect(key).await;
         attempt.end(link.as_ref());
         if let Ok(link) = &link {
@@ -166,21 +170,31 @@ impl UpstreamContext {
         self.node.borrow().is_passable(clock::now())
     }
 
-    /// Waits until the server may be dialed.
-    async fn begin(&self) -> Attempt<'_> {
-        let mut attempt = Attempt { context: self, state: State::Waits(Waiter::default()) };
+    /// Waits until the server may be dialed, or until it has answered BUSY to another attempt meanwhile.
+    async fn begin(&self, key: PoolKey) -> Result<Attempt<'_>, DialError> {
+        let mut attempt = Attempt { context: self, state: State::Waits(Waiter::new(key.database)) };
         while let State::Waits(waiter) = &mut attempt.state {
             let ask = self.node.borrow_mut().ask(waiter, clock::now());
             match ask {
-                Ask::Dial(round) => attempt.state = State::UnderWay(round),
+                Ask::Dial(begun) => attempt.state = State::UnderWay(begun),
                 Ask::Wait(None) => self.changed.notified().await,
                 Ask::Wait(Some(until)) => {
                     let _ = timeout_at(until.into(), self.changed.notified()).await;
                 }
+                Ask::Busy => {
+                    let busy = self.busy.borrow().clone();
+                    return Err(busy.unwrap_or_else(|| DialError::of(Fault::Busy)));
+                }
             }
         }
-        self.metrics.circuit(self.node.borrow().circuit());
-        attempt
+        let node = self.node.borrow();
+        self.metrics.circuit(node.circuit());
+        if node.is_busy(clock::now()) {
+            // Others that waited before it are held now, and those behind them may begin.
+            self.changed.notify_waiters();
+        }
+        drop(node);
+        Ok(attempt)
     }
 
     /// Waits until one more connection may be made beside one that is up.
@@ -206,20 +220,24 @@ impl UpstreamContext {
         self.changed.notify_waiters();
     }
 
-    fn note_dialed(&self, round: Round, result: Result<&ServerConnection, &DialError>) {
+    fn note_dialed(&self, begun: Begun, result: Result<&ServerConnection, &DialError>) {
         let (now, entropy) = (clock::now(), self.draw());
         let (attempt, phase, cause) = match result {
             Ok(_) => (node::Attempt::Up, "", ""),
             Err(error) if error.server_line.is_some() => {
                 tracing::debug!(cause = %error.text, "the server answers and refuses the connection");
-                (node::Attempt::NoDatabase, "", "")
+                let busy = error.busy_line().is_some();
+                if busy {
+                    self.busy.replace(Some(error.clone()));
+                }
+                (if busy { node::Attempt::Busy } else { node::Attempt::NoDatabase }, "", "")
             }
             Err(error) => {
                 tracing::debug!(phase = error.label, cause = %error.text, "attempt to connect failed");
                 (node::Attempt::Failed(error.what), error.label, &*error.text)
             }
         };
-        self.note(|node| node.handle_dialed(round, attempt, now, entropy), phase, cause);
+        self.note(|node| node.handle_dialed(begun, attempt, now, entropy), phase, cause);
         self.note_breaker();
     }
 
@@ -437,15 +455,15 @@ struct Attempt<'a> {
 
 enum State {
     Waits(Waiter),
-    UnderWay(Round),
+    UnderWay(Begun),
     Beside,
     Over,
 }
 
 impl Attempt<'_> {
     fn end(mut self, result: Result<&ServerConnection, &DialError>) {
-        if let State::UnderWay(round) = self.state {
-            self.context.note_dialed(round, result);
+        if let State::UnderWay(begun) = self.state {
+            self.context.note_dialed(begun, result);
             self.state = State::Over;
         }
     }
@@ -460,8 +478,8 @@ impl Drop for Attempt<'_> {
                     context.changed.notify_waiters();
                 }
             }
-            State::UnderWay(round) => {
-                context.node.borrow_mut().handle_cancelled(*round, now);
+            State::UnderWay(begun) => {
+                context.node.borrow_mut().handle_cancelled(*begun, now);
                 context.note_breaker();
             }
             State::Beside => {

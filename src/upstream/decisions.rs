@@ -3,7 +3,7 @@
 //! Owns: nothing; it names what the simulation may use. Never knows: what the parts do.
 
 pub use super::addresses::{Attempted, Finding, Known, Race, Verdict};
-pub use super::breaker::{Ask, BreakerRules, Round};
+pub use super::breaker::BreakerRules;
 pub use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
 pub use super::connection::{Action, Around, BUSY_TICK, Freshness, HOME, Timing};
 pub use super::connector::{After, Connector, Outcome, Turn as ConnectTurn};
@@ -12,7 +12,7 @@ pub use super::handshake_limit::Waiter;
 pub use super::holder::Holder;
 pub use super::idle::{Checked, Pooled};
 pub use super::line::{Line, Next, WAIT_TICK};
-pub use super::node::{Attempt, Node};
+pub use super::node::{Ask, Attempt, Begun, Node};
 pub use super::outage::{Overdue, Patience};
 pub use super::owner::Owner;
 pub use super::pipeline::Pipeline;

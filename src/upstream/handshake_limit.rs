@@ -5,9 +5,26 @@
 
 use std::collections::VecDeque;
 
-/// The place of one attempt among those that wait; none before it first waits, and behind its begin.
+use super::busy::ByLogin;
+
+/// An attempt until it begins.
 #[derive(Debug, Default)]
-pub struct Waiter(Option<u64>);
+pub struct Waiter {
+    /// Among those that wait; none before it first waits, and behind its begin.
+    place: Option<u64>,
+    /// Whether it selects a database.
+    pub(super) selects: bool,
+    /// How often the server had answered BUSY when it first asked.
+    pub(super) known_answers: Option<u64>,
+}
+
+impl Waiter {
+    /// One for a connection to this database.
+    #[must_use]
+    pub fn new(database: u32) -> Self {
+        Self { selects: database != 0, ..Self::default() }
+    }
+}
 
 /// The attempts of one server.
 #[derive(Debug)]
@@ -15,11 +32,17 @@ pub(super) struct HandshakeLimit {
     most: usize,
     under_way: usize,
     /// In the order in which they asked.
-    waiting: VecDeque<u64>,
+    waiting: VecDeque<Waiting>,
     /// Attempts beside a connection that is up, which begin first: clients are delayed on it, and the attempts do
     /// not wait for the server to be well.
-    beside: VecDeque<u64>,
+    beside: VecDeque<Waiting>,
     next: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    selects: bool,
 }
 
 impl HandshakeLimit {
@@ -31,23 +54,26 @@ impl HandshakeLimit {
         self.most.saturating_sub(self.under_way)
     }
 
-    /// Whether there is a place for this attempt. If not, it keeps its place among those that wait.
-    pub(super) fn has_place(&mut self, waiter: &mut Waiter) -> bool {
+    /// Whether there is a place for this attempt. If not, it keeps its place among those that wait. Those that select
+    /// a database, or those that do not, may be `held` for another reason: then they are passed over.
+    pub(super) fn has_place(&mut self, waiter: &mut Waiter, held: ByLogin<bool>) -> bool {
         let places = self.free().saturating_sub(self.beside.len());
         let number = Self::join(&mut self.waiting, &mut self.next, waiter);
-        self.waiting.iter().take(places).any(|first| *first == number)
+        let mut first = self.waiting.iter().filter(|it| !held.of(it.selects));
+        first.by_ref().take(places).any(|first| first.number == number)
     }
 
     /// The same for an attempt beside a connection that is up.
     pub(super) fn has_place_beside(&mut self, waiter: &mut Waiter) -> bool {
         let places = self.free();
         let number = Self::join(&mut self.beside, &mut self.next, waiter);
-        self.beside.iter().take(places).any(|first| *first == number)
+        self.beside.iter().take(places).any(|first| first.number == number)
     }
 
-    fn join(waiting: &mut VecDeque<u64>, next: &mut u64, waiter: &mut Waiter) -> u64 {
-        *waiter.0.get_or_insert_with(|| {
-            waiting.push_back(*next);
+    fn join(waiting: &mut VecDeque<Waiting>, next: &mut u64, waiter: &mut Waiter) -> u64 {
+        let selects = waiter.selects;
+        *waiter.place.get_or_insert_with(|| {
+            waiting.push_back(Waiting { number: *next, selects });
             *next += 1;
             *next - 1
         })
@@ -55,7 +81,7 @@ impl HandshakeLimit {
 
     /// An attempt that has a place begins.
     pub(super) fn begin(&mut self, waiter: &mut Waiter) {
-        debug_assert!(waiter.0.is_some(), "only what has asked begins");
+        debug_assert!(waiter.place.is_some(), "only what has asked begins");
         self.leave(waiter);
         self.under_way += 1;
         debug_assert!(self.under_way <= self.most, "more attempts at once than configured");
@@ -63,14 +89,16 @@ impl HandshakeLimit {
 
     /// An attempt that waits is not wanted any more.
     pub(super) fn leave(&mut self, waiter: &mut Waiter) {
-        let Some(number) = waiter.0.take() else { return };
-        self.waiting.retain(|waiting| *waiting != number);
-        self.beside.retain(|waiting| *waiting != number);
+        let Some(number) = waiter.place.take() else { return };
+        self.waiting.retain(|waiting| waiting.number != number);
+        self.beside.retain(|waiting| waiting.number != number);
     }
 
-    /// Whether there is a place, and an attempt that waits for it; `passable`: also one that waits for the server.
-    pub(super) fn is_awaited(&self, passable: bool) -> bool {
-        let waits = !self.beside.is_empty() || (passable && !self.waiting.is_empty());
+    /// Whether there is a place, and an attempt that waits for nothing else; see [`Self::has_place`] for those that
+    /// are `held`.
+    pub(super) fn is_awaited(&self, held: ByLogin<bool>) -> bool {
+        let mut waiting = self.waiting.iter();
+        let waits = !self.beside.is_empty() || waiting.any(|it| !held.of(it.selects));
         waits && self.free() > 0
     }
 
@@ -85,31 +113,46 @@ impl HandshakeLimit {
 mod tests {
     use super::*;
 
+    /// None is held for another reason.
+    const FREE: ByLogin<bool> = ByLogin { plain: false, selecting: false };
+    const BUSY: ByLogin<bool> = ByLogin { plain: false, selecting: true };
+
+    #[test]
+    fn attempts_that_are_held_are_passed_over_and_keep_their_place() {
+        let mut limit = HandshakeLimit::new(1);
+        let [mut selects, mut other] = [Waiter::new(5), Waiter::new(0)];
+        assert!(!limit.has_place(&mut selects, BUSY), "it is held itself");
+        assert!(!limit.is_awaited(BUSY));
+        assert!(limit.has_place(&mut other, BUSY));
+        assert!(!limit.has_place(&mut other, FREE) && limit.has_place(&mut selects, FREE));
+    }
+
     #[test]
     fn attempts_begin_in_their_order_and_so_many_at_once() {
         let mut limit = HandshakeLimit::new(2);
         let mut all: Vec<Waiter> = (0..4).map(|_| Waiter::default()).collect();
-        let places: Vec<bool> = all.iter_mut().map(|waiter| limit.has_place(waiter)).collect();
+        let places: Vec<bool> =
+            all.iter_mut().map(|waiter| limit.has_place(waiter, FREE)).collect();
         assert_eq!(places, [true, true, false, false]);
         all[..2].iter_mut().for_each(|waiter| limit.begin(waiter));
-        assert!(!limit.has_place(&mut all[2]), "all places are taken");
+        assert!(!limit.has_place(&mut all[2], FREE), "all places are taken");
         limit.end();
-        assert!(!limit.has_place(&mut all[3]), "another one has waited for longer");
+        assert!(!limit.has_place(&mut all[3], FREE), "another one has waited for longer");
         limit.leave(&mut all[2]);
-        assert!(limit.has_place(&mut all[3]));
+        assert!(limit.has_place(&mut all[3], FREE));
     }
 
     #[test]
     fn attempt_beside_a_connection_that_is_up_begins_first() {
         let mut limit = HandshakeLimit::new(1);
         let [mut first, mut second, mut beside] = [(); 3].map(|()| Waiter::default());
-        assert!(limit.has_place(&mut first));
+        assert!(limit.has_place(&mut first, FREE));
         limit.begin(&mut first);
-        assert!(!limit.has_place(&mut second) && !limit.has_place_beside(&mut beside));
+        assert!(!limit.has_place(&mut second, FREE) && !limit.has_place_beside(&mut beside));
         limit.end();
-        assert!(!limit.has_place(&mut second) && limit.has_place_beside(&mut beside));
+        assert!(!limit.has_place(&mut second, FREE) && limit.has_place_beside(&mut beside));
         limit.begin(&mut beside);
         limit.end();
-        assert!(limit.has_place(&mut second));
+        assert!(limit.has_place(&mut second, FREE));
     }
 }

@@ -6,6 +6,7 @@
 mod addresses;
 mod breaker;
 mod buffers;
+mod busy;
 mod carrier;
 mod condition;
 mod connection;

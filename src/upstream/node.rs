@@ -1,10 +1,11 @@
 //! One server, as far as it can be reached: when it may be dialed, since when it cannot be reached, why.
 //!
-//! Owns: [`Node`], [`Attempt`]. Never knows: clocks, sockets, waiting sessions, how a line is logged.
+//! Owns: [`Node`], [`Ask`], [`Attempt`]. Never knows: clocks, sockets, waiting sessions, how a line is logged.
 
 use std::time::{Duration, Instant};
 
-use super::breaker::{Ask, Breaker, BreakerRules, Round};
+use super::breaker::{self, Breaker, BreakerRules, Round};
+use super::busy::{Busy, ByLogin};
 use super::handshake_limit::{HandshakeLimit, Waiter};
 use super::line::Next;
 use super::outage::{Notice, Outage};
@@ -12,10 +13,30 @@ use crate::base::limits;
 use crate::telemetry::Circuit;
 use crate::traffic::Unavailable;
 
+/// Whether a connection may be dialed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    Dial(Begun),
+    /// Ask again at this time, or when the state has changed; `None`: when it has changed.
+    Wait(Option<Instant>),
+    /// The server has just answered BUSY to an attempt that logs in alike: that is the answer to this one, too.
+    Busy,
+}
+
+/// When an attempt has begun: what its end shows of the server depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    round: Round,
+    selects: bool,
+    busy: u64,
+}
+
 /// How an attempt to connect ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     Up,
+    /// The server is well; it runs a script, and refuses the login meanwhile.
+    Busy,
     /// The server is well; it is this database that it does not have.
     NoDatabase,
     Failed(Unavailable),
@@ -25,6 +46,7 @@ pub enum Attempt {
 #[derive(Debug)]
 pub struct Node {
     breaker: Breaker,
+    busy: ByLogin<Busy>,
     handshakes: HandshakeLimit,
     outage: Outage,
     /// Why the last attempt to connect failed.
@@ -39,6 +61,7 @@ impl Node {
     pub fn new(rules: BreakerRules, handshakes_max: usize) -> Self {
         Self {
             breaker: Breaker::new(rules, limits::CONNECTION_PROOF),
+            busy: ByLogin::default(),
             handshakes: HandshakeLimit::new(handshakes_max),
             outage: Outage::default(),
             last_failure: Unavailable::Timeout,
@@ -46,20 +69,46 @@ impl Node {
         }
     }
 
-    /// Whether the caller may dial; if so it reports how that ended, with the round. If not, it keeps its place
+    /// Whether the caller may dial; if so it reports how that ended, with what it gets. If not, it keeps its place
     /// among those that wait, until [`Self::handle_left`].
     pub fn ask(&mut self, waiter: &mut Waiter, now: Instant) -> Ask {
+        let held = self.held(now);
+        let busy = self.busy.of_mut(waiter.selects);
+        let answers = busy.answers();
+        if answers > *waiter.known_answers.get_or_insert(answers) {
+            return Ask::Busy;
+        }
         let passable = self.breaker.is_passable(now);
-        if !self.handshakes.has_place(waiter) && passable {
+        let has_place = self.handshakes.has_place(waiter, held);
+        if *held.of(waiter.selects) {
+            return Ask::Wait(busy.poll_timeout());
+        }
+        if !has_place && passable {
             return Ask::Wait(None);
         }
-        let ask = self.breaker.ask(now);
+        let ask = match self.breaker.ask(now) {
+            breaker::Ask::Wait(until) => Ask::Wait(until),
+            breaker::Ask::Dial(round) => {
+                self.handshakes.begin(waiter);
+                Ask::Dial(Begun { round, selects: waiter.selects, busy: busy.begin(now) })
+            }
+        };
         debug_assert_eq!(passable, matches!(ask, Ask::Dial(_)), "passability and the answer agree");
-        if matches!(ask, Ask::Dial(_)) {
-            self.handshakes.begin(waiter);
-        }
         self.check_invariants(now);
         ask
+    }
+
+    /// The attempts that do not begin because the server is busy.
+    fn held(&self, now: Instant) -> ByLogin<bool> {
+        let ByLogin { plain, selecting } = &self.busy;
+        ByLogin { plain: !plain.is_passable(now), selecting: !selecting.is_passable(now) }
+    }
+
+    /// Whether one attempt decides for others that wait, though not for all.
+    #[must_use]
+    pub fn is_busy(&self, now: Instant) -> bool {
+        let held = self.held(now);
+        held.plain || held.selecting
     }
 
     /// Whether the caller may dial beside a connection that is up: how that ends is no sign of an outage, and
@@ -80,7 +129,9 @@ impl Node {
     /// An attempt that waits is not wanted any more. Returns whether another one may begin now.
     pub fn handle_left(&mut self, waiter: &mut Waiter, now: Instant) -> bool {
         self.handshakes.leave(waiter);
-        self.handshakes.is_awaited(self.breaker.is_passable(now))
+        let passable = self.breaker.is_passable(now);
+        let held = if passable { self.held(now) } else { ByLogin { plain: true, selecting: true } };
+        self.handshakes.is_awaited(held)
     }
 
     /// What holds whenever a `handle_…` returns.
@@ -138,26 +189,32 @@ impl Node {
     /// An attempt that [`Self::ask`] allowed has ended.
     pub fn handle_dialed(
         &mut self,
-        round: Round,
+        begun: Begun,
         attempt: Attempt,
         now: Instant,
         entropy: u64,
     ) -> Option<Notice> {
         self.handshakes.end();
+        let busy = self.busy.of_mut(begun.selects);
+        match attempt {
+            Attempt::Up | Attempt::NoDatabase => busy.handle_served(begun.busy),
+            Attempt::Busy => busy.handle_busy(begun.busy, now, entropy),
+            Attempt::Failed(_) => busy.handle_unanswered(begun.busy),
+        }
         match attempt {
             Attempt::Up => {
                 self.breaker.handle_connected();
                 self.check_invariants(now);
                 self.outage.handle_connected(now)
             }
-            Attempt::NoDatabase => {
+            Attempt::Busy | Attempt::NoDatabase => {
                 self.breaker.handle_connected();
                 self.check_invariants(now);
                 None
             }
             Attempt::Failed(why) => {
                 self.last_failure = why;
-                self.breaker.handle_failed(round, now, entropy);
+                self.breaker.handle_failed(begun.round, now, entropy);
                 self.check_invariants(now);
                 self.outage.handle_failed(why, now)
             }
@@ -165,9 +222,10 @@ impl Node {
     }
 
     /// An attempt was given up before its end, and shows nothing about the server.
-    pub fn handle_cancelled(&mut self, round: Round, now: Instant) {
+    pub fn handle_cancelled(&mut self, begun: Begun, now: Instant) {
         self.handshakes.end();
-        self.breaker.handle_cancelled(round, now);
+        self.busy.of_mut(begun.selects).handle_unanswered(begun.busy);
+        self.breaker.handle_cancelled(begun.round, now);
         self.check_invariants(now);
     }
 

@@ -49,6 +49,10 @@ pub(crate) const REPLACED_CONNECTION_TIMEOUT: Duration = Duration::from_secs(30)
 pub(crate) const REPLACEMENT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for which a server's BUSY (a running script) holds; it is asked every second.
 pub(crate) const BUSY_SCRIPT_TIME: Duration = Duration::from_millis(1500);
+/// Pause before a server that refused a login with BUSY (a running script) is dialed again; it doubles.
+pub(crate) const BUSY_DIAL_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between two such attempts.
+pub(crate) const BUSY_DIAL_MAX: Duration = Duration::from_secs(1);
 /// Highest `upstream.pool.max_handshakes`; a handshake costs the server about a millisecond of its one thread.
 pub(crate) const UPSTREAM_HANDSHAKES_MAX: usize = 1024;
 /// Highest `upstream.breaker.failures`.

@@ -16,10 +16,10 @@ fn node() -> (Node, Instant) {
 
 /// An attempt that ends at once.
 fn dial(node: &mut Node, attempt: Attempt, now: Instant) -> Option<Notice> {
-    let Ask::Dial(round) = node.ask(&mut Waiter::default(), now) else {
+    let Ask::Dial(begun) = node.ask(&mut Waiter::default(), now) else {
         panic!("it may not be dialed")
     };
-    node.handle_dialed(round, attempt, now, u64::MAX)
+    node.handle_dialed(begun, attempt, now, u64::MAX)
 }
 
 #[test]

@@ -73,6 +73,32 @@ fn endless_script_delays_no_other_client() {
     }
 }
 
+/// Redis 7.0 refuses SELECT while it is busy, Valkey does not, and so no connection to another database is made.
+#[test]
+fn busy_server_is_dialed_rarely_for_another_database_and_serves_it_soon_afterwards() {
+    let server = Server::new(Brand::Redis, false, &["--busy-reply-threshold", "50"]);
+    let proxy = Proxy::before(&server, "");
+    let (mut endless, mut operator) = (proxy.client(), proxy.client());
+    endless.send(&["EVAL", "while true do end", "0"]);
+    wait_until("it is busy", || operator.ask_text(&["GET", "k"]).starts_with("-BUSY "));
+    let (begin, mut refused) = (now(), 0);
+    let mut others: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
+    while now() - begin < Duration::from_secs(4) {
+        others.iter_mut().for_each(|other| other.send(&["SELECT", "9"]));
+        for other in &mut others {
+            let said = line(other);
+            assert!(said.starts_with("-BUSY "), "{said}");
+            refused += 1;
+        }
+    }
+    assert_eq!(soon(&mut operator, &["SCRIPT", "KILL"]), "+OK");
+    let start = now();
+    wait_until("it serves", || others[0].ask_text(&["SELECT", "9"]) == "+OK");
+    assert!(now() - start < Duration::from_secs(3), "after {:?}", now() - start);
+    let connections = server.info("stats", "total_connections_received");
+    assert!(refused >= 32 && connections < 40, "{connections} for {refused} refusals");
+}
+
 #[test]
 fn reads_are_served_while_writes_are_paused() {
     for brand in brands() {

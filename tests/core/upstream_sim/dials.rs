@@ -1,5 +1,5 @@
 //! When the server may be dialed, as an onlooker counts it: not before a wait that grows, by one alone after
-//! enough failures, and as soon as it is over.
+//! enough failures or an answer BUSY, and as soon as it is over.
 //!
 //! Owns: [`Dials`]. Never knows: how respgate decides.
 
@@ -9,6 +9,69 @@ use respgate::internals::upstream::decisions::BreakerRules;
 
 /// A connection that lived this long has proven that the server works.
 const PROOF: Duration = Duration::from_secs(2);
+/// The longest first wait behind an answer BUSY, and the longest of all.
+const BUSY: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+
+/// Answers BUSY to logins of one kind.
+#[derive(Debug, Default)]
+struct Busy {
+    /// In a row, at least and at most: how long a wait was drawn is unknown, and so at times whether a later script has
+    /// begun.
+    answers: [u32; 2],
+    /// The last that is known is one: when it came.
+    at: Option<Instant>,
+    /// The ends of attempts with lower numbers say what is known already.
+    counts_from: u64,
+    /// One attempt decides for all that wait.
+    alone: Option<u64>,
+}
+
+impl Busy {
+    /// The longest wait behind so many answers.
+    fn longest(answers: u32) -> Duration {
+        let [first, last] = BUSY;
+        (first * 2_u32.pow(answers.saturating_sub(1).min(20))).min(last)
+    }
+
+    /// The shortest wait and the longest one.
+    fn waits(&self) -> [Duration; 2] {
+        let [least, most] = self.answers.map(Self::longest);
+        [least / 10, most]
+    }
+
+    fn begin(&mut self, number: u64, now: Instant) {
+        let Some(at) = self.at else { return };
+        let (wait, waits) = (now - at, self.waits());
+        assert!(wait >= waits[0], "dialed {wait:?} after {:?} answers BUSY", self.answers);
+        assert_eq!(self.alone, None, "one attempt decides while the server is busy");
+        (self.alone, self.counts_from) = (Some(number), number);
+        for (answers, waited) in self.answers.iter_mut().zip(waits) {
+            if wait >= waited + BUSY[1] {
+                *answers = 0;
+            }
+        }
+    }
+
+    /// `last`: the number of the attempt that has begun last.
+    fn refused(&mut self, number: u64, last: u64, now: Instant) {
+        if number >= self.counts_from {
+            self.answers = self.answers.map(|answers| answers + 1);
+            (self.at, self.alone, self.counts_from) = (Some(now), None, last + 1);
+        }
+    }
+
+    fn served(&mut self, number: u64) {
+        if number >= self.counts_from {
+            (self.at, self.alone, self.answers) = (None, None, [0; 2]);
+        }
+    }
+
+    fn unanswered(&mut self, number: u64) {
+        if self.alone == Some(number) {
+            self.alone = None;
+        }
+    }
+}
 
 #[derive(Debug)]
 pub struct Dials {
@@ -23,11 +86,21 @@ pub struct Dials {
     failed: Option<(Instant, bool)>,
     /// One attempt decides for all.
     alone: Option<u64>,
+    /// To logins without SELECT, and with it.
+    busy: [Busy; 2],
 }
 
 impl Dials {
-    pub const fn new(rules: BreakerRules) -> Self {
-        Self { rules, begun: 0, counts_from: 0, failures: 0, failed: None, alone: None }
+    pub fn new(rules: BreakerRules) -> Self {
+        Self {
+            rules,
+            begun: 0,
+            counts_from: 0,
+            failures: 0,
+            failed: None,
+            alone: None,
+            busy: Default::default(),
+        }
     }
 
     const fn is_tripped(&self) -> bool {
@@ -43,9 +116,10 @@ impl Dials {
         ((most / 10).max(open), most.max(open + open / 10))
     }
 
-    /// An attempt begins; its number.
-    pub fn begin(&mut self, now: Instant) -> u64 {
+    /// An attempt begins, to select a database or not; its number.
+    pub fn begin(&mut self, selects: bool, now: Instant) -> u64 {
         self.begun += 1;
+        self.busy[usize::from(selects)].begin(self.begun, now);
         if let Some((at, forgone)) = self.failed {
             let least = if forgone { Duration::ZERO } else { self.waits().0 };
             let wait = now - at;
@@ -58,13 +132,31 @@ impl Dials {
         self.begun
     }
 
-    pub fn connected(&mut self) {
+    /// Whether attempts wait because the server has answered BUSY.
+    pub fn is_busy(&self, selects: bool) -> bool {
+        self.busy[usize::from(selects)].at.is_some()
+    }
+
+    /// The server has answered BUSY to the login.
+    pub fn refused(&mut self, number: u64, selects: bool, now: Instant) {
+        self.busy[usize::from(selects)].refused(number, self.begun, now);
+        self.answered();
+    }
+
+    /// The server has answered something else to the login.
+    pub fn connected(&mut self, number: u64, selects: bool) {
+        self.busy[usize::from(selects)].served(number);
+        self.answered();
+    }
+
+    fn answered(&mut self) {
         if self.failed.take().is_some() {
             (self.alone, self.counts_from) = (None, self.begun + 1);
         }
     }
 
     pub fn failed(&mut self, number: u64, now: Instant) {
+        self.busy.iter_mut().for_each(|busy| busy.unanswered(number));
         if number >= self.counts_from {
             self.count(now);
         }
@@ -78,6 +170,7 @@ impl Dials {
 
     /// The attempt is not awaited any more.
     pub fn cancelled(&mut self, number: u64, now: Instant) {
+        self.busy.iter_mut().for_each(|busy| busy.unanswered(number));
         if self.alone == Some(number) {
             (self.alone, self.failed) = (None, Some((now, true)));
         }
@@ -101,7 +194,14 @@ impl Dials {
     }
 
     /// An attempt waits for its turn: no longer than it must.
-    pub fn check_waiting(&self, now: Instant) {
+    pub fn check_waiting(&self, selects: bool, now: Instant) {
+        let busy = &self.busy[usize::from(selects)];
+        if let Some(at) = busy.at {
+            let last = at + busy.waits()[1] + Duration::from_millis(1);
+            let late = busy.alone.is_none() && self.failed.is_none() && now >= last;
+            assert!(!late, "not dialed {:?} after {:?} answers BUSY", now - at, busy.answers);
+            return;
+        }
         let Some((at, forgone)) = self.failed else {
             panic!("the server may be dialed, and is not")
         };

@@ -12,8 +12,8 @@ use respgate::internals::base::backoff::Backoff;
 use respgate::internals::config::{OnOutage, Pool};
 use respgate::internals::traffic::{PoolKey, Unavailable};
 use respgate::internals::upstream::decisions::{
-    Answer, Ask, Attempt, BreakerRules, Checked, HOME, Holder, Node, Patience, PoolCore, Pooled,
-    Round, Turn, Upkeep, Use, Wait, Waiter, most_for_one_use,
+    Answer, Ask, Attempt, Begun, BreakerRules, Checked, HOME, Holder, Node, Patience, PoolCore,
+    Pooled, Turn, Upkeep, Use, Wait, Waiter, most_for_one_use,
 };
 
 use crate::support::choices::Choices;
@@ -110,7 +110,7 @@ impl Pooled for Connection {
 #[derive(Debug)]
 enum Dial {
     Asking(Waiter),
-    UnderWay { round: Round, until: Instant },
+    UnderWay { begun: Begun, until: Instant },
 }
 
 #[derive(Debug)]
@@ -302,12 +302,12 @@ impl World {
     /// Goes on with an attempt to connect.
     fn dial(&mut self, dial: &mut Dial, key: PoolKey) -> Option<Result<Connection, Unavailable>> {
         if let Dial::Asking(waiter) = dial {
-            let Ask::Dial(round) = self.node.ask(waiter, self.now) else { return None };
+            let Ask::Dial(begun) = self.node.ask(waiter, self.now) else { return None };
             self.under_way += 1;
             assert!(self.under_way <= self.settings.max_handshakes, "too many at once");
-            *dial = Dial::UnderWay { round, until: self.now + TICK };
+            *dial = Dial::UnderWay { begun, until: self.now + TICK };
         }
-        let Dial::UnderWay { round, until } = dial else { return None };
+        let Dial::UnderWay { begun, until } = dial else { return None };
         if self.now < *until {
             return None;
         }
@@ -324,7 +324,7 @@ impl World {
         };
         let entropy = (self.choices.below(1 << 30) as u64) << 34;
         let attempt = failure.map_or(Attempt::Up, Attempt::Failed);
-        self.node.handle_dialed(*round, attempt, self.now, entropy);
+        self.node.handle_dialed(*begun, attempt, self.now, entropy);
         Some(failure.map_or_else(
             || {
                 let replica = server.replica;
@@ -340,9 +340,9 @@ impl World {
     /// An attempt is not awaited any more.
     fn cancel(&mut self, dial: Option<Dial>) {
         match dial {
-            Some(Dial::UnderWay { round, .. }) => {
+            Some(Dial::UnderWay { begun, .. }) => {
                 self.under_way -= 1;
-                self.node.handle_cancelled(round, self.now);
+                self.node.handle_cancelled(begun, self.now);
             }
             Some(Dial::Asking(mut waiter)) => {
                 self.node.handle_left(&mut waiter, self.now);

@@ -306,6 +306,36 @@ fn request_is_sent_again_as_often_as_it_may_be() {
     assert!((2..=3).contains(&used), "{used} connections for two further attempts");
 }
 
+/// Two databases are asked for all the time while a script runs; behind its end both are served soon.
+#[test]
+fn server_that_is_busy_is_dialed_ever_more_rarely_by_one_driver() {
+    let mut world = world();
+    world.server.busy_with_script = true;
+    let (begin, mut before) = (world.now, world.attempts.len());
+    let mut asked = Vec::new();
+    for second in 0..10 {
+        for _ in 0..100 {
+            world.open(1);
+            world.open(2);
+            asked.push(ask(&mut world, ELSEWHERE, Kind::Read));
+            pass(&mut world, ms(10));
+        }
+        let attempts = world.attempts.len() - std::mem::replace(&mut before, world.attempts.len());
+        let most = if second == 0 { 20 } else { 10 };
+        assert!(attempts > 0 && attempts <= most, "{attempts} in second {second}");
+    }
+    assert!(world.now >= begin + ms(10_000));
+    world.server.busy_with_script = false;
+    let last = ask(&mut world, ELSEWHERE, Kind::Read);
+    pass(&mut world, ms(1010));
+    check_answered(&world, ELSEWHERE, last, 0..1005);
+    assert_eq!((world.up_of(1), world.up_of(2)), (1, 1));
+    // Each waits for the next answer of the server, which is that to all.
+    let ends = asked.iter().map(|ticket| end(&world, ELSEWHERE, *ticket).expect("it has ended"));
+    assert!(ends.clone().all(|(after, _)| after <= 1005));
+    assert!(ends.filter(|(_, how)| *how == End::Error).count() > 800);
+}
+
 #[test]
 fn server_that_refuses_is_dialed_with_backoff_by_one_driver() {
     let mut world = world();

@@ -12,10 +12,10 @@ use respgate::internals::base::backoff::Backoff;
 use respgate::internals::telemetry::UpstreamDisconnect;
 use respgate::internals::traffic::{Loss, PoolKey, Skips, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
-    ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, ConnectTurn,
-    Connector, Dialed, Ended, Freshness, HOME, Line, Member, Next, Node, Outcome, Overdue, Owner,
-    Patience, Pipeline, Place, Registry, Relieved, Repeat, RetryBudget, Round, Step, TURN, Timing,
-    WAIT_TICK, Waiter,
+    ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, Begun, BreakerRules, Carrier,
+    ConnectTurn, Connector, Dialed, Ended, Freshness, HOME, Line, Member, Next, Node, Outcome,
+    Overdue, Owner, Patience, Pipeline, Place, Registry, Relieved, Repeat, RetryBudget, Step, TURN,
+    Timing, WAIT_TICK, Waiter,
 };
 
 use super::dials::Dials;
@@ -70,19 +70,36 @@ impl Member for Entry {
 /// An attempt to connect.
 #[derive(Debug)]
 enum Dial {
-    /// The attempt waits for its turn; its number once it has asked.
-    Asking(Waiter, Option<u64>),
+    Asking(Asking),
     UnderWay {
-        /// Its round, and its number among those that waited for their turn.
-        round: Option<(Round, u64)>,
+        /// What it has begun with, and its number among those that waited for their turn.
+        begun: Option<(Begun, u64)>,
         tries: Box<Tries>,
     },
 }
 
+/// An attempt that waits for its turn.
+#[derive(Debug)]
+struct Asking {
+    waiter: Waiter,
+    /// Once it has asked.
+    number: Option<u64>,
+    /// The time of its next question, at the latest.
+    until: Option<Instant>,
+}
+
 impl Dial {
-    fn new() -> Self {
-        Self::Asking(Waiter::default(), None)
+    fn new(key: usize) -> Self {
+        let waiter = Waiter::new(KEYS[key].database);
+        Self::Asking(Asking { waiter, number: None, until: None })
     }
+}
+
+/// What an attempt that waits is answered.
+enum Turn {
+    Begins(Dial),
+    /// Another attempt was answered BUSY meanwhile.
+    Busy,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,8 +161,9 @@ pub struct World {
     /// At most so many connections are made at once, and so many are.
     handshakes_max: usize,
     under_way: usize,
-    /// Attempts that wait, in their order: those that count, and those beside a connection that is up.
-    waiting: [BTreeSet<u64>; 2],
+    /// Attempts that wait, in their order, and whether they select a database: those that count, and those beside a
+    /// connection that is up.
+    waiting: [BTreeSet<(u64, bool)>; 2],
     attempts_asked: u64,
     /// An attempt has ended: another one may begin.
     freed: bool,
@@ -164,9 +182,11 @@ pub struct World {
     pub generation: u64,
     /// The password in force.
     pub password: u64,
-    /// When attempts to dial the server ended, relief apart; those to which it answered that it is busy, or has no such
-    /// database, have a pause of their own.
+    /// When attempts to dial the server ended, relief apart; those to which it answered that it has no such database
+    /// have a pause of their own.
     pub attempts: Vec<Instant>,
+    /// Each login includes the question for the user of the certificate.
+    names_user: bool,
     /// Connections that said that they are silent.
     pub silent: i64,
     /// How often sessions asked for a connection alone, and how often there was one.
@@ -219,6 +239,7 @@ impl World {
             generation: 1,
             password: 1,
             attempts: Vec::new(),
+            names_user: chance.chance(30),
             silent: 0,
             asked: 0,
             opened: 0,
@@ -455,9 +476,8 @@ impl World {
         let lives = self.lives.iter().flatten();
         let own = lives.flat_map(|life| {
             let live = life.live.as_ref();
-            let waits = self.node.waits(self.now);
             let at = |dial: &Dial| match dial {
-                Dial::Asking(..) => (!waits.is_zero()).then(|| self.now + waits),
+                Dial::Asking(asking) => asking.until,
                 Dial::UnderWay { tries, .. } => Some(tries.next()),
             };
             [
@@ -508,7 +528,7 @@ impl World {
             let dials = [&life.dial, life.live.as_ref().map_or(&None, |live| &live.dialing)];
             let is_free = self.under_way < self.handshakes_max;
             if is_free && dials.into_iter().flatten().any(|dial| matches!(dial, Dial::Asking(..))) {
-                self.dials.check_waiting(self.now);
+                self.dials.check_waiting(life.entry.key > 0, self.now);
             }
             let both = |live: &Live| live.dialing.is_some() && live.relief.is_some();
             assert!(!life.live.as_ref().is_some_and(both), "{at} is dialed for twice");
@@ -551,7 +571,7 @@ impl World {
                 }
                 ConnectTurn::Dial => {
                     assert!(life.dial.is_none(), "{at} is dialed for already");
-                    life.dial = Some(Dial::new());
+                    life.dial = Some(Dial::new(life.entry.key));
                 }
                 ConnectTurn::Cancel => {
                     let dial = life.dial.take().expect("only what was begun ends");
@@ -586,6 +606,8 @@ impl World {
         };
         let after = life.connector.handle_dialed(&mut life.line, outcome, self.now);
         if matches!(after, After::Answer | After::Refuse) {
+            let pauses = life.answered.is_some_and(|then| self.now < then + WAIT_TICK);
+            assert!(!pauses, "{at} is dialed for again without a pause");
             life.answered = Some(self.now);
         }
         match outcome {
@@ -649,19 +671,13 @@ impl World {
     fn cancel(&mut self, dial: Dial) {
         self.freed = true;
         match dial {
-            Dial::Asking(mut waiter, number) => {
-                let number = number.unwrap_or(u64::MAX);
-                self.waiting
-                    .iter_mut()
-                    .for_each(|waiting| waiting.retain(|other| *other != number));
-                self.node.handle_left(&mut waiter, self.now);
-            }
-            Dial::UnderWay { round, .. } => {
+            Dial::Asking(asking) => self.leave(asking),
+            Dial::UnderWay { begun, .. } => {
                 self.under_way -= 1;
-                if let Some((round, number)) = round {
+                if let Some((begun, number)) = begun {
                     self.attempts.push(self.now);
                     self.dials.cancelled(number, self.now);
-                    self.node.handle_cancelled(round, self.now);
+                    self.node.handle_cancelled(begun, self.now);
                 } else {
                     self.node.handle_ended_beside();
                 }
@@ -669,47 +685,67 @@ impl World {
         }
     }
 
+    fn leave(&mut self, mut asking: Asking) {
+        let number = asking.number.unwrap_or(u64::MAX);
+        self.waiting.iter_mut().for_each(|waiting| waiting.retain(|(other, _)| *other != number));
+        self.node.handle_left(&mut asking.waiter, self.now);
+    }
+
     /// An attempt has its turn, or takes its place among those that wait.
-    fn begin_dial(
-        &mut self,
-        waiter: &mut Waiter,
-        number: &mut Option<u64>,
-        turns: bool,
-    ) -> Option<Dial> {
-        let number = *number.get_or_insert_with(|| {
+    fn begin_dial(&mut self, asking: &mut Asking, selects: bool, turns: bool) -> Option<Turn> {
+        let number = *asking.number.get_or_insert_with(|| {
             self.attempts_asked += 1;
-            self.waiting[usize::from(!turns)].insert(self.attempts_asked);
+            self.waiting[usize::from(!turns)].insert((self.attempts_asked, selects));
             self.attempts_asked
         });
-        let round = if turns {
-            match self.node.ask(waiter, self.now) {
-                Ask::Dial(round) => Some((round, self.dials.begin(self.now))),
-                Ask::Wait(_) => return None,
+        // Those of the other kind may be held while the server is busy, and are passed over.
+        let held = turns && self.dials.is_busy(!selects);
+        let begun = if turns {
+            match self.node.ask(&mut asking.waiter, self.now) {
+                Ask::Dial(begun) => Some((begun, self.dials.begin(selects, self.now))),
+                Ask::Wait(until) => {
+                    asking.until = until;
+                    return None;
+                }
+                Ask::Busy => return Some(Turn::Busy),
             }
-        } else if self.node.ask_beside(waiter) {
+        } else if self.node.ask_beside(&mut asking.waiter) {
             None
         } else {
             return None;
         };
         let places = self.handshakes_max.saturating_sub(self.under_way);
-        let first = self.waiting[usize::from(!turns)].iter().take(places);
-        assert!(first.into_iter().any(|first| *first == number), "others have waited for longer");
-        self.waiting.iter_mut().for_each(|waiting| waiting.retain(|other| *other != number));
+        let free = |waiting: &&(u64, bool)| waiting.1 == selects || !held;
+        let mut first = self.waiting[usize::from(!turns)].iter().filter(free).take(places);
+        assert!(first.any(|first| first.0 == number), "others have waited for longer");
+        self.waiting.iter_mut().for_each(|waiting| waiting.retain(|(other, _)| *other != number));
         self.under_way += 1;
         assert!(self.under_way <= self.handshakes_max, "{} connections are made", self.under_way);
+        // Others that have asked before it may be answered otherwise now.
+        self.freed = true;
         let tries = Tries::begin(&self.name, self.timing.connect_timeout, self.now);
-        Some(Dial::UnderWay { round, tries: Box::new(tries) })
+        Some(Turn::Begins(Dial::UnderWay { begun, tries: Box::new(tries) }))
     }
 
     /// Goes on with an attempt to connect; with `turns` it waits for its turn and counts.
     fn dial(&mut self, dial: &mut Dial, key: usize, turns: bool) -> Option<Reached> {
-        if let Dial::Asking(waiter, number) = dial {
-            *dial = self.begin_dial(waiter, number, turns)?;
+        if let Dial::Asking(asking) = dial {
+            match self.begin_dial(asking, key > 0, turns)? {
+                Turn::Begins(begun) => *dial = begun,
+                Turn::Busy => {
+                    let Dial::Asking(asking) = std::mem::replace(dial, Dial::new(key)) else {
+                        panic!("it waits")
+                    };
+                    self.leave(asking);
+                    self.freed = true;
+                    return Some(Reached::Busy);
+                }
+            }
         }
-        let Dial::UnderWay { round, tries } = dial else { return None };
+        let Dial::UnderWay { begun, tries } = dial else { return None };
         let Self { server, name, now, .. } = self;
-        // The first database needs no SELECT.
-        let busy = server.busy_with_script && (key > 0 || !turns);
+        // The first database needs no SELECT; the question for the user of the certificate is refused, too.
+        let busy = server.busy_with_script && (key > 0 || !turns || self.names_user);
         let no_database = server.lacks_database && key > 0;
         let look = |host: Host| match host {
             Host::Silent => Found::Silence,
@@ -738,21 +774,23 @@ impl World {
                 Reached::Up(self.server.accept(self.generation, self.password, !primary))
             }
         };
-        if let Some((round, number)) = *round {
+        if let Some((begun, number)) = *begun {
             match dialed {
                 Reached::Failed(_) => self.dials.failed(number, self.now),
-                Reached::Up(_) | Reached::Busy | Reached::NoDatabase => self.dials.connected(),
+                Reached::Busy => self.dials.refused(number, key > 0, self.now),
+                Reached::Up(_) | Reached::NoDatabase => self.dials.connected(number, key > 0),
             }
-            if !matches!(dialed, Reached::Busy | Reached::NoDatabase) {
+            if !matches!(dialed, Reached::NoDatabase) {
                 self.attempts.push(self.now);
             }
             let attempt = match dialed {
                 Reached::Up(_) => Attempt::Up,
-                Reached::Busy | Reached::NoDatabase => Attempt::NoDatabase,
+                Reached::Busy => Attempt::Busy,
+                Reached::NoDatabase => Attempt::NoDatabase,
                 Reached::Failed(why) => Attempt::Failed(why),
             };
             let entropy = self.draw();
-            self.node.handle_dialed(round, attempt, self.now, entropy);
+            self.node.handle_dialed(begun, attempt, self.now, entropy);
         } else {
             self.node.handle_ended_beside();
         }
@@ -792,8 +830,9 @@ impl World {
         // A driver whose connection has just asked for another one looks at it at once.
         let is_free = self.under_way < self.handshakes_max;
         let passable = self.node.is_passable(self.now);
-        let is_asking =
-            |dial: &Option<Dial>| is_free && matches!(dial, Some(Dial::Asking(_, None)));
+        let is_asking = |dial: &Option<Dial>| {
+            is_free && matches!(dial, Some(Dial::Asking(Asking { number: None, .. })))
+        };
         progress |= life
             .live
             .as_ref()
@@ -910,7 +949,7 @@ impl World {
             let Some(action) = live.carrier.poll_action(&mut life.line) else { return };
             self.say(|| format!("{at} {action:?}"));
             match action {
-                Action::DialSuccessor => live.dialing = Some(Dial::new()),
+                Action::DialSuccessor => live.dialing = Some(Dial::new(life.entry.key)),
                 Action::LogIn => {
                     let request = [AUTH, self.password.to_string().as_bytes(), b"!"].concat();
                     live.carrier.push_login(&mut life.line, &request, self.now);
@@ -923,7 +962,7 @@ impl World {
                         !life.entry.retired.get(),
                         "{at} was set aside: another one carries everything new"
                     );
-                    live.relief = Some(Dial::new());
+                    live.relief = Some(Dial::new(life.entry.key));
                 }
                 Action::DropRelief => {
                     live.relief.take().into_iter().for_each(|dial| self.cancel(dial));
