@@ -197,6 +197,8 @@ fn apply(word: &str, enabled: &mut bool, passwords: &mut Passwords) -> Result<bo
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may crash")]
+    use std::time::Duration;
+
     use super::*;
     use crate::command::lookup;
     use crate::policy::Scratch;
@@ -207,8 +209,8 @@ mod tests {
     }
 
     fn errors(text: &str) -> Vec<String> {
-        let errors =
-            read_accounts(text.as_bytes(), &Rules::default(), &Arc::default()).unwrap_err();
+        let accounts = read_accounts(text.as_bytes(), &Rules::default(), &Arc::default());
+        let errors = accounts.map(|accounts| accounts.len()).unwrap_err();
         errors.iter().map(ToString::to_string).collect()
     }
 
@@ -323,6 +325,41 @@ mod tests {
             assert!(found[0].contains(problem) && found[0].len() < 300, "{problem}: {}", found[0]);
         }
         assert!(accounts(&many("(+get ~a)", 1024))[0].enabled);
+    }
+
+    /// CPU time that this thread takes to read a file.
+    fn cpu(text: &str) -> Duration {
+        let spent = || {
+            let figures = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+            Duration::from_nanos(figures.split(' ').next().unwrap().parse().unwrap())
+        };
+        let before = spent();
+        let _ = read_accounts(text.as_bytes(), &Rules::default(), &Arc::default());
+        spent() - before
+    }
+
+    /// Quadratic work would be 64 times as much for eight times as many words, linear work is eight times as much.
+    #[test]
+    fn work_for_an_acl_file_grows_with_its_words_and_no_faster() {
+        type Words = fn(usize) -> String;
+        let kinds: [(&str, Words); 7] = [
+            ("key patterns", |number| format!("~a{number}")),
+            ("key patterns of readers", |number| format!("%R~a{number} %W~a{number}")),
+            ("channels", |number| format!("&a{number}")),
+            ("first arguments", |number| format!("+config|get|{number} +select|{number} +get")),
+            ("passwords", |number| format!(">{number}")),
+            ("passwords to take away", |number| format!("<{number}")),
+            ("selectors", |number| format!("(+get ~a{number})")),
+        ];
+        for (name, word) in kinds {
+            let file = |count: usize| {
+                let words: Vec<String> = (0..count).map(word).collect();
+                format!("user a on {}", words.join(" "))
+            };
+            let (few, many) = (cpu(&file(5_000)), cpu(&file(40_000)));
+            let bound = few * 16 + Duration::from_millis(300);
+            assert!(many <= bound, "{name}: {few:?}, then {many:?}");
+        }
     }
 
     proptest::proptest! {

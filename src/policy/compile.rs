@@ -72,7 +72,7 @@ pub(crate) fn compile_with(
     }
     if builder.errors.is_empty() {
         let Builder { role, words, dictionary, .. } = builder;
-        let policy = Policy::new(RoleRules { role, dictionary, words, observed });
+        let policy = Policy::new(RoleRules { role: role.merged(), dictionary, words, observed });
         let policy = policy.with_keys(&rules.keys).with_content(rules).with_source(rules);
         Ok(Policy { limits, ..policy.with_scripts(rules) })
     } else {

@@ -2,6 +2,9 @@
 //!
 //! Owns: [`Role`], [`Selector`], [`RuleWord`]. Never knows: the source of the words, passwords, requests.
 
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
 use crate::command::{Access, CommandId, IDS};
 
 use super::acl::{Problem, Step};
@@ -31,6 +34,13 @@ impl Role {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Selector> {
         std::iter::once(&self.root).chain(&self.selectors)
     }
+
+    /// A key pattern that is there several times becomes one, with the access of all of them.
+    pub(super) fn merged(mut self) -> Self {
+        let selectors = std::iter::once(&mut self.root).chain(&mut self.selectors);
+        selectors.for_each(Selector::merge_key_patterns);
+        self
+    }
 }
 
 /// One set of permissions that are in force together.
@@ -39,7 +49,8 @@ pub(super) struct Selector {
     allowed: Box<[u64]>,
     /// For each command the word that had the last say.
     decided: Box<[Decision]>,
-    first_arguments: Vec<(CommandId, Box<[u8]>)>,
+    /// By the number of the command.
+    first_arguments: BTreeMap<u16, Vec<Box<[u8]>>>,
     pub keys: Scope<KeyPattern>,
     pub channels: Scope<Pattern>,
     pub databases: Databases,
@@ -76,7 +87,7 @@ impl Default for Selector {
         Self {
             allowed: vec![0; IDS.div_ceil(64)].into(),
             decided: vec![Decision::default(); IDS].into(),
-            first_arguments: Vec::new(),
+            first_arguments: BTreeMap::new(),
             keys: Scope::Only(Vec::new()),
             channels: Scope::Only(Vec::new()),
             databases: Databases::All,
@@ -102,12 +113,14 @@ impl Selector {
                     self.set(id, allow, Decision { word, category: false, named: false });
                 }
             }
-            Step::FirstArgument { id, argument } => self.first_arguments.push((id, argument)),
+            Step::FirstArgument { id, argument } => {
+                self.first_arguments.entry(id.0).or_default().push(argument);
+            }
             Step::AllKeys => self.keys = Scope::All,
             Step::ResetKeys => self.keys = Scope::Only(Vec::new()),
             Step::Keys { pattern, access } => match &mut self.keys {
                 Scope::All => return Err(Problem::KeysAlreadyAll),
-                Scope::Only(patterns) => add_key_pattern(patterns, pattern, access),
+                Scope::Only(patterns) => patterns.push(KeyPattern { pattern, access }),
             },
             Step::AllChannels => self.channels = Scope::All,
             Step::ResetChannels => self.channels = Scope::Only(Vec::new()),
@@ -120,6 +133,27 @@ impl Selector {
         Ok(())
     }
 
+    fn merge_key_patterns(&mut self) {
+        let Scope::Only(patterns) = &mut self.keys else { return };
+        let mut places = HashMap::new();
+        let mut merged: Vec<KeyPattern> = Vec::new();
+        for known in std::mem::take(patterns) {
+            match places.entry(known.pattern.text().to_owned()) {
+                Entry::Vacant(place) => {
+                    place.insert(merged.len());
+                    merged.push(known);
+                }
+                Entry::Occupied(place) => {
+                    if let Some(first) = merged.get_mut(*place.get()) {
+                        first.access.read |= known.access.read;
+                        first.access.write |= known.access.write;
+                    }
+                }
+            }
+        }
+        *patterns = merged;
+    }
+
     fn set(&mut self, id: CommandId, allow: bool, mut decision: Decision) {
         decision.named |= allow && self.names(id);
         let (word, bit) = place(id);
@@ -129,7 +163,7 @@ impl Selector {
         if let Some(known) = self.decided.get_mut(usize::from(id.0)) {
             *known = decision;
         }
-        self.first_arguments.retain(|(command, _)| *command != id);
+        self.first_arguments.remove(&id.0);
     }
 
     /// Whether the command may run with any first argument.
@@ -145,12 +179,9 @@ impl Selector {
 
     /// Whether the command may run with this first argument, although not with any.
     pub(crate) fn allows_first(&self, id: CommandId, argument: Option<&[u8]>) -> bool {
-        !self.first_arguments.is_empty()
-            && argument.is_some_and(|argument| {
-                self.first_arguments
-                    .iter()
-                    .any(|(command, known)| *command == id && known.eq_ignore_ascii_case(argument))
-            })
+        self.first_arguments.get(&id.0).zip(argument).is_some_and(|(known, argument)| {
+            known.iter().any(|known| known.eq_ignore_ascii_case(argument))
+        })
     }
 
     /// Whether `other` permits exactly the same, of these commands.
@@ -158,7 +189,7 @@ impl Selector {
         let sorted = |selector: &Self| {
             let (mut words, mut first) = (selector.words(), selector.first_arguments.clone());
             words.sort();
-            first.sort_by(|a, b| (a.0.0, &a.1).cmp(&(b.0.0, &b.1)));
+            first.values_mut().for_each(|arguments| arguments.sort());
             (words, first)
         };
         commands.iter().all(|id| self.allows(*id) == other.allows(*id))
@@ -217,17 +248,6 @@ impl Scope<KeyPattern> {
 
 fn covers(has: Access, wants: Access) -> bool {
     (has.read || !wants.read) && (has.write || !wants.write)
-}
-
-/// Adds a key pattern; a pattern that is there already gets the access of both.
-fn add_key_pattern(patterns: &mut Vec<KeyPattern>, pattern: Pattern, access: Access) {
-    match patterns.iter_mut().find(|known| known.pattern == pattern) {
-        Some(known) => {
-            known.access.read |= access.read;
-            known.access.write |= access.write;
-        }
-        None => patterns.push(KeyPattern { pattern, access }),
-    }
 }
 
 fn place(id: CommandId) -> (usize, u64) {
