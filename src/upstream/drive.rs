@@ -290,8 +290,8 @@ impl Driver<'_> {
             now,
             if notes { Some(&mut note) } else { None },
             |mailbox, delivery: &Delivery<'_, Owner<Rc<Mailbox>>>, took| {
-                if delivery.begins_error() {
-                    context.metrics.error_line(delivery.bytes);
+                if let Some(line) = delivery.error {
+                    context.metrics.error_line(line);
                 }
                 if delivery.skipped {
                     return mailbox.deliver_refusal(delivery.ticket, delivery.bytes, now);

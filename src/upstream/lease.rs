@@ -183,8 +183,8 @@ impl Lease {
     ) -> Reply<'_> {
         let metrics = self.pool.metrics();
         self.line.match_reply(piece, large_bytes, now, |delivery| {
-            if delivery.begins_error() {
-                metrics.error_line(delivery.bytes);
+            if let Some(line) = delivery.error {
+                metrics.error_line(line);
             }
         })
     }

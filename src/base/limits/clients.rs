@@ -69,6 +69,8 @@ pub(crate) const CLIENT_LINE_FIELDS_MAX: usize = 96;
 pub(crate) const LIMITERS_KEPT_MAX: usize = 1024;
 /// Bytes kept of the server's error for a queued command, by its session and by its connection.
 pub(crate) const QUEUED_ERROR_BYTES_MAX: usize = 512;
+/// Bytes of an error that may be its code, its first byte and the space behind it: the longest known has 12.
+pub(crate) const ERROR_CODE_BYTES_MAX: usize = 32;
 /// Places of the reply queue that stay allocated for an idle session.
 pub(crate) const REPLY_PLACES_KEPT: usize = 16;
 /// Wait of a script until the server has answered about its Lua.

@@ -18,8 +18,8 @@ pub struct Delivery<'a, W> {
     pub bytes: &'a [u8],
     /// The reply's first byte.
     pub kind: u8,
-    /// Nothing of the reply was handed out before.
-    pub first: bool,
+    /// The beginning of a reply that is an error, with the piece that completes its code.
+    pub error: Option<&'a [u8]>,
     pub done: bool,
     /// The MULTI before it was refused.
     pub refused: bool,
@@ -43,15 +43,10 @@ impl<W> Delivery<'_, W> {
             "what is handed out of those is an error"
         );
         match self.kind {
-            b'-' => sign(self.bytes),
+            b'-' => self.error.and_then(sign),
             b'*' if self.block => sign_within(self.bytes),
             _ => None,
         }
-    }
-
-    /// Whether an error begins with it: a long one comes in pieces, and is one error.
-    pub(in crate::upstream) const fn begins_error(&self) -> bool {
-        self.kind == b'-' && self.first
     }
 
     /// Whether a reply that is so long would hold up others.
@@ -87,7 +82,8 @@ pub enum Broken {
     Framing(ReplyError),
 }
 
-/// The first error among the replies that a transaction skips, cut to [`limits::QUEUED_ERROR_BYTES_MAX`].
+/// The first error among the replies that a transaction skips, cut to [`limits::QUEUED_ERROR_BYTES_MAX`]; behind these,
+/// the beginning of an error that comes in pieces.
 #[derive(Debug, Default)]
 pub(super) struct FirstError {
     line: Vec<u8>,
@@ -107,6 +103,37 @@ impl FirstError {
         debug_assert!(self.line.len() <= limits::QUEUED_ERROR_BYTES_MAX, "an error is not cut");
         self.whole = done;
         done
+    }
+
+    /// Takes a piece of the reply that counts; returns the beginning of one that is an error when its code is whole.
+    #[inline(always)]
+    pub(super) fn code<'a>(
+        &'a mut self,
+        piece: &'a [u8],
+        kind: u8,
+        (first, done): (bool, bool),
+    ) -> Option<&'a [u8]> {
+        match (kind, first && done) {
+            (b'-', true) => Some(piece),
+            (b'-', false) => self.code_in_pieces(piece, first, done),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn code_in_pieces(&mut self, piece: &[u8], first: bool, done: bool) -> Option<&[u8]> {
+        if first {
+            self.clear();
+        }
+        if self.whole {
+            return None;
+        }
+        let room = limits::ERROR_CODE_BYTES_MAX.saturating_sub(self.line.len());
+        self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        debug_assert!(self.line.starts_with(b"-"), "it is an error from its first piece on");
+        let full = self.line.len() >= limits::ERROR_CODE_BYTES_MAX;
+        self.whole = done || full || self.line.contains(&b' ');
+        self.whole.then_some(&self.line)
     }
 
     pub(super) fn line(&self) -> &[u8] {

@@ -429,9 +429,34 @@ fn long_error_that_comes_in_pieces_is_one_error() {
     let mut errors = Vec::new();
     for piece in ["-ERR it is", " -ERR long\r\n", "-ERR\r\n"] {
         let taken = p.handle_bytes(piece.as_bytes(), None, |delivery| {
-            errors.push((*delivery.owner, delivery.begins_error()));
+            errors.push((*delivery.owner, delivery.error.is_some()));
         });
         assert_eq!(taken, Ok(()));
     }
     assert_eq!(errors, [("a", true), ("a", false), ("b", true)]);
+}
+
+/// Its code is known when all of it is there, wherever the error is cut.
+#[test]
+fn error_that_is_cut_anywhere_has_its_code_and_is_one() {
+    for error in ["-READONLY You can't write\r\n", "-MASTERDOWN Link\r\n", "-OOM\r\n"] {
+        let code = error.split([' ', '\r']).next().unwrap();
+        for cut in 1..error.len() {
+            let mut p = pushed(&[("a", true), ("b", true)]);
+            write(&mut p, 2);
+            let (mut codes, mut signs, mut text) = (Vec::new(), 0, String::new());
+            for piece in [&error[..cut], &error[cut..], "+-READONLY no error\r\n"] {
+                let taken = p.handle_bytes(piece.as_bytes(), None, |delivery| {
+                    let known =
+                        delivery.error.map(|line| String::from_utf8(line.to_vec()).unwrap());
+                    signs += usize::from(delivery.sign().is_some());
+                    codes.extend(known.map(|line| line.starts_with(code)));
+                    text += std::str::from_utf8(delivery.bytes).unwrap();
+                });
+                assert_eq!(taken, Ok(()));
+            }
+            assert_eq!((codes, text), (vec![true], format!("{error}+-READONLY no error\r\n")));
+            assert_eq!(signs, usize::from(code != "-OOM"), "{error:?} cut at {cut}");
+        }
+    }
 }

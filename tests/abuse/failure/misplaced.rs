@@ -68,6 +68,32 @@ fn loading_error_of_the_server_is_passed_on() {
     assert_eq!(client.ask_text(&["GET", "k"]), "$-1");
 }
 
+/// An error that is cut anywhere reaches the client whole, and counts once and by its code.
+#[test]
+fn error_in_two_pieces_is_passed_on_and_counted() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "", "");
+    let error = "-OOM command not allowed\r\n";
+    let counted = |code| proxy.metric(&format!("respgate_upstream_errors_total{{code={code:?}}}"));
+    for (pinned, expected) in [(false, 25.0), (true, 50.0)] {
+        let mut client = proxy.client();
+        if pinned {
+            assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+        }
+        for cut in 1..error.len() {
+            let key = format!("k:{pinned}:{cut}:");
+            server.order(&format!("GET {key}"), Order::Say(Vec::new()), 1);
+            client.send(&["GET", &key]);
+            let connection = server.connection_of(&format!("GET {key}"));
+            server.say(connection, &error.as_bytes()[..cut]);
+            std::thread::sleep(Duration::from_millis(3));
+            server.say(connection, &error.as_bytes()[cut..]);
+            assert_eq!(client.reply(), error.as_bytes());
+        }
+        assert_eq!((counted("OOM"), counted("other")), (expected, 0.0));
+    }
+}
+
 #[test]
 fn replica_that_stays_one_is_not_dialed_for_every_write() {
     let server = FakeServer::start();
