@@ -73,5 +73,7 @@ mod tests {
         assert_eq!((&*part, part.allocated()), (&Part { count: 7 }, Some(&Part { count: 7 })));
         part.allocated_mut().into_iter().for_each(|part| part.count += 1);
         assert_eq!(*part, Part { count: 8 });
+        part.count += 1;
+        assert_eq!(*part, Part { count: 9 }, "a second change begins with the first");
     }
 }

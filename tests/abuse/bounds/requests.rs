@@ -272,6 +272,37 @@ fn names_to_unsubscribe_from_are_not_bounded_where_the_client_has_no_pattern() {
     }
 }
 
+/// All of a client's patterns end with one PUNSUBSCRIBE that names none, each with an acknowledgement.
+#[test]
+fn patterns_however_many_end_with_one_request() {
+    let count = 20_000;
+    let (_server, proxy) = stage(&format!("max_patterns = {count}"));
+    for hello in ["2", "3"] {
+        let mut client = proxy.client();
+        client.send(&["HELLO", hello]);
+        client.reply();
+        let names = (0..count).map(|number| format!("name:{number}"));
+        let words: Vec<String> = std::iter::once("PSUBSCRIBE".to_owned()).chain(names).collect();
+        client.send_raw(&encode(&words));
+        for number in 1..=count {
+            assert!(client.reply().ends_with(format!(":{number}\r\n").as_bytes()));
+        }
+        client.send_raw(&[encode(&["PUNSUBSCRIBE"]), encode(&["PING"])].concat());
+        let mut names = std::collections::HashSet::new();
+        for left in (0..count).rev() {
+            let reply = show(&client.reply());
+            assert!(
+                reply.contains("punsubscribe") && reply.contains(&format!(":{left}")),
+                "{reply}"
+            );
+            assert!(names.insert(reply));
+        }
+        expect(&mut client, b"+PONG\r\n");
+        client.send(&["ECHO", "a"]);
+        expect(&mut client, b"$1\r\na\r\n");
+    }
+}
+
 #[test]
 fn prefixes_that_one_client_tracks_are_bounded() {
     let (_server, proxy) = stage("max_patterns = 10");

@@ -99,6 +99,34 @@ fn busy_server_is_dialed_rarely_for_another_database_and_serves_it_soon_afterwar
     assert!(refused >= 32 && connections < 40, "{connections} for {refused} refusals");
 }
 
+/// A name is no work for the server; one that the server refuses on a connection of the client's own is not kept.
+#[test]
+fn names_of_clients_do_not_wait_for_a_script() {
+    for (brand, mode) in brands().flat_map(|brand| [(brand, "shared"), (brand, "session")]) {
+        let server = Server::new(brand, false, &["--busy-reply-threshold", "50"]);
+        let proxy = Proxy::before(&server, &format!("[upstream.pool]\nmode = {mode:?}\n"));
+        let (mut endless, mut other, mut operator) =
+            (proxy.client(), proxy.client(), proxy.client());
+        assert_eq!(other.ask_text(&["CLIENT", "SETNAME", "before"]), "+OK");
+        let informs = &["CLIENT", "SETINFO", "LIB-NAME", "driver"][..];
+        let knows = other.ask_text(informs) == "+OK";
+        endless.send(&["EVAL", "while true do end", "0"]);
+        wait_until("the script runs", || operator.ask_text(&["GET", "k"]).starts_with("-BUSY "));
+        let named = soon(&mut other, &["CLIENT", "SETNAME", "within"]);
+        let informed = soon(&mut other, informs);
+        let refused = |text: &str| mode == "session" && text.starts_with("-BUSY ");
+        assert!(named == "+OK" || refused(&named), "{mode}: {named}");
+        assert!(informed == "+OK" || refused(&informed) || !knows, "{mode}: {informed}");
+        assert_eq!(soon(&mut operator, &["SCRIPT", "KILL"]), "+OK");
+        assert!(line(&mut endless).starts_with('-'));
+        let name = if named == "+OK" { "within" } else { "before" };
+        let shown = format!("${}\r\n{name}", name.len());
+        assert_eq!(other.ask_text(&["CLIENT", "GETNAME"]), shown, "{mode}: {named}");
+        let list = operator.ask_text(&["CLIENT", "LIST"]);
+        assert!(list.contains(&format!(" name={name} ")), "{mode}: {named}: {list}");
+    }
+}
+
 #[test]
 fn reads_are_served_while_writes_are_paused() {
     for brand in brands() {
