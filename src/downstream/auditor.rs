@@ -260,7 +260,7 @@ fn of<'a>(kind: Kind, client: &'a ClientEntry) -> Event<'a> {
     let peer = client.peer();
     event.listener = Some(&client.peer().listener);
     event.client = Some(client.id);
-    event.address = (!peer.is_unix).then_some(&*peer.address);
+    event.address = (!peer.is_unix).then_some(peer.address());
     event.user = Some(client.user().as_str().to_owned());
     event.uid = peer.uid();
     if let Some(certificate) = peer.certificate() {

@@ -25,7 +25,8 @@ impl DisconnectGuard {
     pub(super) async fn finish(&mut self, why: ClientDisconnect) {
         self.why = Some(why);
         if let Some(auditor) = &self.worker.auditor {
-            auditor.await_room(self.entry.id).await;
+            // Boxed, as the task of every client has room for the wait otherwise.
+            Box::pin(auditor.await_room(self.entry.id)).await;
         }
     }
 }

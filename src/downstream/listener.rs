@@ -26,7 +26,7 @@ use crate::base::clock;
 use crate::base::live::Live;
 use crate::base::{client_text, limits};
 use crate::config;
-use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, PeerIdentity};
+use crate::session::{LimiterRegistry, ListenerAccess, Peer, PeerIdentity};
 use crate::telemetry::{ClientRejection, ListenerKind};
 use crate::tls::{Fault, ListenerStore, TlsError};
 
@@ -190,11 +190,10 @@ impl Listener {
                 }),
                 Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-                    let (address, fd) = (path.clone(), stream.as_raw_fd());
-                    let (local, listener) = (path.clone(), Arc::clone(&this.address));
-                    let (origin, is_unix) = (Origin::Here, true);
-                    let identity = uid.map_or(PeerIdentity::Anonymous, PeerIdentity::Uid);
-                    let peer = Peer { local, address, is_unix, origin, fd, identity, listener };
+                    let mut peer = Peer::between(path, path);
+                    (peer.is_unix, peer.fd) = (true, stream.as_raw_fd());
+                    peer.identity = uid.map_or(PeerIdentity::Anonymous, PeerIdentity::Uid);
+                    peer.listener = Arc::clone(&this.address);
                     this.admit(stream, (ListenerKind::Unix, &place), peer, &worker);
                 }),
             };
@@ -212,15 +211,11 @@ impl Listener {
             let keepalive = TcpKeepalive::new().with_time(limits::CLIENT_KEEPALIVE);
             let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
         }
-        Peer {
-            address: from.to_string().into(),
-            local: stream.local_addr().unwrap_or(from).to_string().into(),
-            is_unix: false,
-            origin: origin_of(from),
-            fd: stream.as_raw_fd(),
-            identity: PeerIdentity::Anonymous,
-            listener: Arc::clone(&self.address),
-        }
+        let local = stream.local_addr().unwrap_or(from);
+        let mut peer = Peer::between(&from.to_string(), &local.to_string());
+        (peer.origin, peer.fd) = (origin_of(from), stream.as_raw_fd());
+        peer.listener = Arc::clone(&self.address);
+        peer
     }
 
     /// The handshake runs in a task of its own: accepting never waits for it.
@@ -232,13 +227,13 @@ impl Listener {
         mut peer: Peer,
         worker: &Rc<Worker>,
     ) {
-        let (handshake, ended) = tls.begin(&peer.address, worker);
+        let (handshake, ended) = tls.begin(peer.address(), worker);
         if let Some((address, error)) = ended {
             self.refuse_tls(&error, &address, worker);
         }
         let (this, worker, number) = (Rc::clone(self), Rc::clone(worker), handshake.number());
         let task = tokio::task::spawn_local(async move {
-            match handshake.complete(stream, &peer.address, &this.address).await {
+            match handshake.complete(stream, peer.address(), &this.address).await {
                 Ok(Established { stream, identity, shown }) => {
                     peer.identity = identity;
                     let id = this.admit(stream, (ListenerKind::Tls, &place), peer, &worker);
@@ -246,7 +241,7 @@ impl Listener {
                         worker.certificates.borrow_mut().enter(id, shown);
                     }
                 }
-                Err(error) => this.refuse_tls(&error, &peer.address, &worker),
+                Err(error) => this.refuse_tls(&error, peer.address(), &worker),
             }
         });
         tls.note_task(number, task.abort_handle());
@@ -414,10 +409,10 @@ mod tests {
     #[test]
     fn client_needs_little_room_while_it_is_idle() {
         // In tests, two parts of the scanner count what they examine.
-        assert!(size_of::<Connection<TcpStream>>() <= 1024 + 2 * size_of::<usize>());
+        assert!(size_of::<Connection<TcpStream>>() <= 896 + 2 * size_of::<usize>());
         // A counted pointer adds two numbers.
-        assert!(size_of::<ClientEntry>() <= 320 - 2 * size_of::<usize>());
-        assert!(size_of::<Mailbox>() <= 224 - 2 * size_of::<usize>());
+        assert!(size_of::<ClientEntry>() <= 256 - 2 * size_of::<usize>());
+        assert!(size_of::<Mailbox>() <= 160 - 2 * size_of::<usize>());
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Refusals {
         let user = user.map_or("unknown user", Name::as_str);
         let from = match &peer.identity {
             PeerIdentity::Uid(uid) => format!("uid {uid}"),
-            PeerIdentity::Anonymous | PeerIdentity::Certificate(_) => peer.address.to_string(),
+            PeerIdentity::Anonymous | PeerIdentity::Certificate(_) => peer.address().to_owned(),
         };
         tracing::debug!(listener, peer = %from, user, "login refused");
         // Each connection of a host has another port.

@@ -4,7 +4,7 @@
 
 use super::conversation::Conversation;
 use super::links::Links;
-use crate::session::Marks;
+use crate::session::{Bytes, Marks};
 
 /// `held`: bytes of memory that the connection keeps.
 #[inline(always)]
@@ -18,12 +18,12 @@ pub(super) fn show(conversation: &Conversation, links: &Links, held: usize) {
         let rooms = conversation.rooms();
         figures.marks.set(Marks::CLOSING, conversation.is_ending());
         figures.active = conversation.active_at();
-        figures.unread = rooms.pending;
-        figures.room = rooms.pending_capacity - rooms.pending;
-        figures.arguments = 0;
-        figures.reply_room = rooms.output_capacity;
-        figures.unwritten = conversation.output().len();
-        figures.held = held;
+        figures.unread = Bytes::of(rooms.pending);
+        figures.room = Bytes::of(rooms.pending_capacity - rooms.pending);
+        figures.arguments = Bytes::default();
+        figures.reply_room = Bytes::of(rooms.output_capacity);
+        figures.unwritten = Bytes::of(conversation.output().len());
+        figures.held = Bytes::of(held);
         figures.received = links.passed.received;
         figures.sent = links.passed.sent;
         figures.commands = links.passed.commands;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::context::Context;
 use super::judged::Denial;
 use super::limiter::{Admission, Limiter, Waiter};
+use crate::base::lazy_box::{Initial, LazyBox};
 use crate::command::{Effect, Spec};
 use crate::policy::{Limit, Refusal};
 
@@ -24,8 +25,17 @@ pub(super) enum Halt {
 #[derive(Debug, Default)]
 pub(super) struct Admissions {
     at_hand: Option<Box<Admission>>,
-    /// Limits of the policy whose slots EXEC takes for the commands that are queued.
-    queued_limits: Vec<usize>,
+    queued: LazyBox<QueuedLimits>,
+}
+
+/// Limits of the policy whose slots EXEC takes for the commands that are queued.
+#[derive(Debug, Default)]
+struct QueuedLimits {
+    numbers: Vec<usize>,
+}
+
+impl Initial for QueuedLimits {
+    const INITIAL: &'static Self = &Self { numbers: Vec::new() };
 }
 
 impl Admissions {
@@ -155,7 +165,7 @@ impl Admissions {
         let limits = ctx.policy.limits().iter().zip(ctx.limiters.iter()).enumerate();
         limits.filter_map(move |(at, (limit, limiter))| {
             let covers = limit.covers(spec);
-            let executed = queued && runs && self.queued_limits.contains(&at);
+            let executed = queued && runs && self.queued.numbers.contains(&at);
             let needs = Needs { token: covers, slot: executed || (covers && (runs || !queued)) };
             (needs.token || needs.slot).then_some((limit, limiter, needs))
         })
@@ -164,17 +174,17 @@ impl Admissions {
     /// EXEC takes the slots of a command that is queued.
     fn note_queued_limits(&mut self, spec: &Spec, queued: bool, ctx: &Context<'_>) {
         if !queued {
-            self.queued_limits.clear();
+            self.queued.allocated_mut().into_iter().for_each(|queued| queued.numbers.clear());
         } else if spec.effect != Effect::Exec {
             for (at, limit) in ctx.policy.limits().iter().enumerate() {
                 let counts = limit.concurrency.is_some() && limit.covers(spec);
-                if counts && !self.queued_limits.contains(&at) {
-                    self.queued_limits.push(at);
+                if counts && !self.queued.numbers.contains(&at) {
+                    self.queued.numbers.push(at);
                 }
             }
         }
         let limits = ctx.policy.limits().len();
-        debug_assert!(self.queued_limits.len() <= limits, "a limit is noted twice");
+        debug_assert!(self.queued.numbers.len() <= limits, "a limit is noted twice");
     }
 }
 

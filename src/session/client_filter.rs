@@ -240,13 +240,13 @@ impl Condition {
                 i64::try_from(entry.id).is_ok_and(|id| ids.binary_search(&id).is_ok())
             }
             Self::Kind(kind) => *kind == kind_of(entry),
-            Self::Address(address) => entry.peer.address.as_bytes() == address,
-            Self::LocalAddress(address) => entry.peer.local.as_bytes() == address,
-            Self::User(user) => entry.user.borrow().as_str().as_bytes() == user,
+            Self::Address(address) => entry.peer.address().as_bytes() == address,
+            Self::LocalAddress(address) => entry.peer.local().as_bytes() == address,
+            Self::User(user) => entry.user().as_str().as_bytes() == user,
             Self::Name(name) => equals(|client_info| &client_info.name, name),
             Self::LibName(name) => equals(|client_info| &client_info.lib_name, name),
             Self::LibVer(version) => equals(|client_info| &client_info.lib_ver, version),
-            Self::Ip(ip) => has_ip(&entry.peer.address, ip),
+            Self::Ip(ip) => has_ip(entry.peer.address(), ip),
             Self::Marks(wanted) => {
                 let own: Vec<u8> = figures.marks.letters().collect();
                 wanted.iter().all(|letter| own.contains(letter))

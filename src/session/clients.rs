@@ -14,7 +14,7 @@ use super::client_info::Form;
 use super::client_line::write_line;
 use super::context::Context;
 use super::expect::Expect;
-use super::figures::{Figures, Marks, StateFigures};
+use super::figures::{Bytes, Figures, Marks, StateFigures};
 use super::pending_query::{Arrived, PendingQuery};
 use super::queue::Class;
 use super::roster::ClientEntry;
@@ -83,9 +83,9 @@ fn show_request(session: &Session, spec: &'static Spec, request: &Request<'_>) {
             Some(spec)
         };
         figures.active = session.roster.now();
-        figures.unread = request.raw().len();
-        figures.arguments = request.args().map(<[u8]>::len).sum();
-        figures.unwritten = 0;
+        figures.unread = Bytes::of(request.raw().len());
+        figures.arguments = Bytes::of(request.args().map(<[u8]>::len).sum());
+        figures.unwritten = Bytes::default();
     });
 }
 

@@ -83,6 +83,23 @@ impl Default for StateFigures {
     }
 }
 
+/// So many bytes; 4 GiB and more are shown as 4 GiB less one, since every client has room for six such figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes(u32);
+
+impl Bytes {
+    #[must_use]
+    #[inline(always)]
+    pub fn of(count: usize) -> Self {
+        Self(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    #[must_use]
+    pub const fn count(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What of a client changes with its requests. Written once a turn.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -96,14 +113,14 @@ pub struct Figures {
     /// When bytes of it last arrived or were last written to it.
     pub active: Instant,
     /// Bytes of its requests that wait, room for more, and the arguments of the request at hand.
-    pub unread: usize,
-    pub room: usize,
-    pub arguments: usize,
+    pub unread: Bytes,
+    pub room: Bytes,
+    pub arguments: Bytes,
     /// Room for its replies, and those that it has not taken.
-    pub reply_room: usize,
-    pub unwritten: usize,
+    pub reply_room: Bytes,
+    pub unwritten: Bytes,
     /// All that is kept for it.
-    pub held: usize,
+    pub held: Bytes,
     pub received: u64,
     pub sent: u64,
     pub commands: u64,
@@ -121,12 +138,12 @@ impl Figures {
             marks: Marks::default(),
             command: None,
             active: now,
-            unread: 0,
-            room: 0,
-            arguments: 0,
-            reply_room: 0,
-            unwritten: 0,
-            held: 0,
+            unread: Bytes::default(),
+            room: Bytes::default(),
+            arguments: Bytes::default(),
+            reply_room: Bytes::default(),
+            unwritten: Bytes::default(),
+            held: Bytes::default(),
             received: 0,
             sent: 0,
             commands: 0,

@@ -92,17 +92,12 @@ impl Session {
 
     /// The request at hand has an argument over `limit`, or over that of the policy if it is lower;
     /// its bytes are thrown away.
-    pub fn handle_oversize(
-        &mut self,
-        length: u64,
-        policy: Option<u64>,
-        limit: u64,
-        out: &mut BytesMut,
-    ) {
+    pub fn handle_oversize(&mut self, length: u64, own: u64, limit: u64, out: &mut BytesMut) {
         self.forget_at_hand();
-        let text = match policy.filter(|max| *max < limit) {
-            Some(max) => client_text::too_long(length, max),
-            None => client_text::oversize(length, limit),
+        let text = if own < limit {
+            client_text::too_long(length, own)
+        } else {
+            client_text::oversize(length, limit)
         };
         self.refuse_text(&text, out);
     }

@@ -63,12 +63,12 @@ impl Choice {
         let text = |wanted: &Option<String>, own: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == own)
         };
-        let address = &*entry.peer.address;
+        let address = entry.peer.address();
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(host);
         self.id.is_none_or(|id| id == entry.id)
             && self.uid.is_none_or(|uid| entry.peer.uid() == Some(uid))
-            && text(&self.user, entry.user.borrow().as_str())
+            && text(&self.user, entry.user().as_str())
             && (text(&self.address, address) || text(&self.address, host))
             && text(&self.listener, &entry.peer.listener)
             && self.name.as_deref().is_none_or(|name| entry.is_named(name))
@@ -120,10 +120,10 @@ impl Roster {
             let (name, library) = display_names(&entry);
             listed.push(Listed {
                 id: entry.id,
-                user: entry.user.borrow().as_str().to_owned(),
+                user: entry.user().as_str().to_owned(),
                 uid: entry.peer.uid(),
                 certificate: entry.peer.certificate().map(|own| own.name.to_string()),
-                address: entry.peer.address.to_string(),
+                address: entry.peer.address().to_owned(),
                 listener: entry.peer.listener.to_string(),
                 name,
                 library,

@@ -87,7 +87,7 @@ pub use access::Auth;
 pub(crate) use access::{ListenerAccess, Login};
 pub use completed::Completed;
 pub use context::Context;
-pub(crate) use figures::Marks;
+pub(crate) use figures::{Bytes, Marks};
 pub(crate) use judged::Denial;
 pub use judged::Judged;
 pub(crate) use limiter::HeldSlot;

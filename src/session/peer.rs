@@ -58,10 +58,10 @@ impl PeerCertificate {
 /// A client as it comes in.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Where its connection begins and where it ends, as CLIENT LIST shows it (redis networking.c
-    /// `genClientAddrString`).
-    pub address: Box<str>,
-    pub local: Box<str>,
+    /// Where its connection begins and where it ends, one behind the other.
+    pub(super) ends: Box<str>,
+    /// Bytes of the first.
+    pub(super) address_bytes: u16,
     pub is_unix: bool,
     pub origin: Origin,
     /// Its file descriptor.
@@ -72,6 +72,34 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A client whose connection leads from `address` to `local`, which are shorter than 64 KiB; it proves nothing.
+    #[must_use]
+    pub fn between(address: &str, local: &str) -> Self {
+        let address_bytes = u16::try_from(address.len()).unwrap_or_default();
+        debug_assert_eq!(usize::from(address_bytes), address.len(), "an address is no document");
+        Self {
+            ends: [address, local].concat().into(),
+            address_bytes,
+            is_unix: false,
+            origin: Origin::Here,
+            fd: -1,
+            identity: PeerIdentity::Anonymous,
+            listener: Arc::from(""),
+        }
+    }
+
+    /// Where its connection begins, as CLIENT LIST shows it (redis networking.c `genClientAddrString`).
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.ends.get(..usize::from(self.address_bytes)).unwrap_or_default()
+    }
+
+    /// Where its connection ends, in the same form.
+    #[must_use]
+    pub fn local(&self) -> &str {
+        self.ends.get(usize::from(self.address_bytes)..).unwrap_or_default()
+    }
+
     /// The system's user at the other end of a Unix socket.
     #[must_use]
     pub const fn uid(&self) -> Option<u32> {
@@ -92,11 +120,7 @@ impl Peer {
 
 impl Default for Peer {
     fn default() -> Self {
-        let nowhere = || "127.0.0.1:0".into();
-        let listener = Arc::from("");
-        let (origin, identity) = (Origin::Here, PeerIdentity::Anonymous);
-        let (address, local) = (nowhere(), nowhere());
-        Self { address, local, is_unix: false, origin, fd: -1, identity, listener }
+        Self::between("127.0.0.1:0", "127.0.0.1:0")
     }
 }
 

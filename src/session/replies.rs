@@ -26,8 +26,8 @@ pub(super) struct Replies {
     route: Route,
     /// Of what blocks on the pinned connection.
     block: BlockEnd,
-    /// A reply that is wanted whole, as far as it has come.
-    partial: BytesMut,
+    /// A reply that is wanted whole, as far as it has come; `None` before the first one.
+    partial: Option<Box<BytesMut>>,
     /// Something has come in part from the pinned connection: whether it is a reply.
     framing: Option<bool>,
     /// Takes a prefix off the reply in progress.
@@ -48,7 +48,7 @@ impl Replies {
             queue: ReplyQueue::default(),
             route: Route::Shared(key),
             block: BlockEnd::default(),
-            partial: BytesMut::new(),
+            partial: None,
             framing: None,
             stripper: None,
             begun: false,
@@ -66,7 +66,7 @@ impl Replies {
 
     #[inline(always)]
     pub(super) fn held_bytes(&self) -> usize {
-        self.partial.capacity()
+        self.partial.as_ref().map_or(0, |partial| partial.capacity())
             + self.queue.held_bytes()
             + self.queue.executed_bytes()
             + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
@@ -135,7 +135,7 @@ impl Replies {
 
     /// Whether some of a reply is kept until it is whole.
     pub(super) fn is_collecting(&self) -> bool {
-        !self.partial.is_empty()
+        self.partial.as_ref().is_some_and(|partial| !partial.is_empty())
     }
 
     /// Whether what has come in part from the pinned connection is a reply; `None`: nothing has.
@@ -160,8 +160,9 @@ impl Replies {
     pub(super) fn collect(&mut self, chunk: &[u8], done: bool) -> Option<BytesMut> {
         debug_assert!(!self.begun, "some of it has gone to the client");
         debug_assert!(!chunk.is_empty() || done, "a piece of nothing");
-        self.partial.extend_from_slice(chunk);
-        let whole = done.then(|| std::mem::take(&mut self.partial));
+        let partial = self.partial.get_or_insert_default();
+        partial.extend_from_slice(chunk);
+        let whole = done.then(|| std::mem::take(&mut **partial));
         self.check_counts();
         whole
     }
@@ -169,19 +170,19 @@ impl Replies {
     /// What has been collected, although it is not whole.
     pub(super) fn take_partial(&mut self) -> BytesMut {
         self.check_counts();
-        std::mem::take(&mut self.partial)
+        self.partial.as_mut().map(|partial| std::mem::take(&mut **partial)).unwrap_or_default()
     }
 
     /// Half a message, of a connection that is not read any more.
     pub(super) fn drop_partial(&mut self) {
         debug_assert!(self.framing.is_none(), "more of it comes");
-        self.partial.clear();
+        self.partial.iter_mut().for_each(|partial| partial.clear());
     }
 
     /// The rest of the oldest reply will not come.
     pub(super) fn cut_reply(&mut self) {
-        debug_assert!(!self.begun || self.partial.is_empty(), "two replies at once");
-        self.partial.clear();
+        debug_assert!(!self.begun || !self.is_collecting(), "two replies at once");
+        self.partial.iter_mut().for_each(|partial| partial.clear());
         self.begun = false;
         self.check_counts();
     }
@@ -190,7 +191,7 @@ impl Replies {
     #[inline(always)]
     pub(super) fn pass_on(&mut self, chunk: &[u8], kind: u8, out: &mut BytesMut) {
         debug_assert!(self.in_flight() > 0, "a reply to nothing");
-        debug_assert!(self.partial.is_empty(), "two replies at once");
+        debug_assert!(!self.is_collecting(), "two replies at once");
         let silent = self.queue.front_silent();
         match self.queue.front().map(|front| &front.expect) {
             _ if silent => {}
@@ -242,7 +243,7 @@ impl Replies {
 
     /// What holds whenever a piece of a reply is taken.
     fn check_counts(&self) {
-        debug_assert!(!self.begun || self.partial.is_empty(), "two replies at once");
+        debug_assert!(!self.begun || !self.is_collecting(), "two replies at once");
         debug_assert!(!self.begun || self.bytes > 0, "none of a reply has gone to the client");
     }
 
@@ -250,7 +251,7 @@ impl Replies {
         let waits = self.in_flight() > 0 || self.queue.is_cut();
         debug_assert!(waits || !self.begun, "a reply has begun without a request");
         let message = self.framing == Some(false);
-        debug_assert!(waits || message || self.partial.is_empty(), "half of nothing is kept");
+        debug_assert!(waits || message || !self.is_collecting(), "half of nothing is kept");
         debug_assert!(!message || !self.begun, "a message comes within a reply");
         self.check_counts();
         debug_assert!(self.window >= limits::WINDOW_START, "the window only grows");

@@ -14,8 +14,6 @@ const TEXTS: u8 = 200;
 pub(super) struct Retries {
     /// Once there was a script.
     known: Option<Box<Known>>,
-    /// Since when a script waits until the server has said what its Lua has.
-    waits_since: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +28,8 @@ struct Known {
     calls: bool,
     /// Number of further `EVAL` that are sent with their texts, since a request had to wait.
     texts: u8,
+    /// Since when a script waits until the server has said what its Lua has.
+    waits_since: Option<Instant>,
 }
 
 impl Retries {
@@ -39,9 +39,10 @@ impl Retries {
 
     /// When a script is judged again that waits until the server has been asked; `None`: it has for too long.
     pub(super) fn await_server(&mut self, now: Instant) -> Option<Instant> {
-        let since = *self.waits_since.get_or_insert(now);
+        let known = self.known.get_or_insert_default();
+        let since = *known.waits_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= limits::LUA_FACTS_TIMEOUT {
-            self.waits_since = None;
+            known.waits_since = None;
             return None;
         }
         debug_assert!(since <= now, "it waits from a later time on");
@@ -50,8 +51,10 @@ impl Retries {
 
     /// No script waits for the server.
     #[inline(always)]
-    pub(super) const fn end_wait(&mut self) {
-        self.waits_since = None;
+    pub(super) fn end_wait(&mut self) {
+        if let Some(known) = &mut self.known {
+            known.waits_since = None;
+        }
     }
 
     /// Whether the client does not wait for the answers of its scripts, so that they go with their texts.

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,13 +20,12 @@ use crate::telemetry::ClientDisconnect;
 use crate::traffic::Server;
 
 /// One client's place on the roster.
-#[derive(Debug)]
 pub struct ClientEntry {
     pub id: u64,
     pub(super) peer: Peer,
     pub(super) since: Instant,
     figures: RefCell<Figures>,
-    pub(super) user: RefCell<Name>,
+    user: Cell<Name>,
     /// The policy in force for the client; only clients of the same one see each other.
     policy: Cell<usize>,
     killed: Cell<bool>,
@@ -60,6 +60,12 @@ impl Initial for Extras {
         &Self { client_info: None, retired: None, blocked: None, names: None };
 }
 
+impl fmt::Debug for ClientEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientEntry").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl ClientEntry {
     #[must_use]
     pub const fn peer(&self) -> &Peer {
@@ -69,7 +75,9 @@ impl ClientEntry {
     /// The user of the client.
     #[must_use]
     pub fn user(&self) -> Name {
-        self.user.borrow().clone()
+        let user = self.user.take();
+        self.user.set(user.clone());
+        user
     }
 
     /// What the client calls itself, if it does, as far as operators are shown it.
@@ -263,7 +271,7 @@ impl Roster {
             peer,
             since: now,
             figures: RefCell::new(Figures::new(now)),
-            user: RefCell::default(),
+            user: Cell::default(),
             policy: Cell::new(0),
             killed: Cell::new(false),
             is_to_end: Cell::new(false),
@@ -282,7 +290,7 @@ impl Roster {
 
     /// The client has this user from here on.
     pub(super) fn note_user(&self, entry: &ClientEntry, user: &Name) {
-        entry.user.replace(user.clone());
+        entry.user.set(user.clone());
         self.settle_blocks(entry, true);
     }
 
@@ -293,7 +301,7 @@ impl Roster {
     }
 
     fn settle_blocks(&self, entry: &ClientEntry, more: bool) {
-        let user = entry.user.borrow();
+        let user = entry.user();
         let client = Subject {
             user: user.as_str(),
             listener: &entry.peer.listener,

@@ -487,7 +487,7 @@ mod tests {
         let end: [fn(&mut Session); 3] = [
             Session::forget_admission,
             |session| _ = session.handle_unaudited(&mut BytesMut::new()),
-            |session| session.handle_oversize(2, None, 1, &mut BytesMut::new()),
+            |session| session.handle_oversize(2, u64::MAX, 1, &mut BytesMut::new()),
         ];
         for end in end {
             let mut session = Session::new(1, &Auth::Off, clock::now(), OnOutage::Error);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::delivery::Delivery;
+use super::delivery::Arrived;
 use super::memory_budget::MemoryBudget;
 use crate::base::limits;
 
@@ -25,7 +25,8 @@ pub struct Buffers {
     /// The empty buffer that came back last, if it has room.
     recent: RefCell<BytesMut>,
     spare: RefCell<Vec<BytesMut>>,
-    spare_items: RefCell<Vec<Vec<Delivery>>>,
+    #[allow(clippy::vec_box, reason = "a mailbox has room for the pointer alone")]
+    spare_arrived: RefCell<Vec<Box<Arrived>>>,
 }
 
 impl Buffers {
@@ -43,7 +44,7 @@ impl Buffers {
             ending: Cell::new(0),
             recent: RefCell::default(),
             spare: RefCell::default(),
-            spare_items: RefCell::default(),
+            spare_arrived: RefCell::default(),
         })
     }
 
@@ -158,16 +159,19 @@ impl Buffers {
         }
     }
 
-    pub(super) fn get_items(&self) -> Vec<Delivery> {
-        self.spare_items.borrow_mut().pop().unwrap_or_default()
+    /// Room for what arrives for one session, used before if there is any.
+    pub(super) fn get_arrived(&self) -> Box<Arrived> {
+        self.spare_arrived.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(super) fn put_items(&self, items: Vec<Delivery>) {
-        let mut spare = self.spare_items.borrow_mut();
-        if items.capacity() <= limits::SPARE_QUEUE_LEN_MAX
+    /// Takes such room back, which is empty.
+    pub(super) fn put_arrived(&self, arrived: Box<Arrived>) {
+        debug_assert!(arrived.items.is_empty() && arrived.bytes.capacity() == 0, "it is not empty");
+        let mut spare = self.spare_arrived.borrow_mut();
+        if arrived.items.capacity() <= limits::SPARE_QUEUE_LEN_MAX
             && spare.len() < limits::SPARE_BUFFERS_MAX
         {
-            spare.push(items);
+            spare.push(arrived);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a shared connection delivers to one session.
 //!
-//! Owns: [`Delivery`]. Never knows: where it waits, its session.
+//! Owns: [`Delivery`], [`Arrived`]. Never knows: where it waits, its session.
+
+use bytes::BytesMut;
 
 use crate::traffic::{Loss, Ticket};
 
@@ -23,4 +25,11 @@ impl Delivery {
             Self::Lost(..) => 0,
         }
     }
+}
+
+/// What has come since the session's task last looked: at least one item, and the bytes of all.
+#[derive(Debug, Default)]
+pub(super) struct Arrived {
+    pub items: Vec<Delivery>,
+    pub bytes: BytesMut,
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::buffers::Buffers;
-use super::delivery::Delivery;
+use super::delivery::{Arrived, Delivery};
 use super::remarks::{Remark, Remarks};
 use crate::base::lazy_box::{Initial, LazyBox};
 use crate::base::limits;
@@ -20,9 +20,15 @@ use crate::traffic::{Loss, Ticket};
 
 #[derive(Debug, Default)]
 struct Inner {
-    bytes: BytesMut,
-    items: Vec<Delivery>,
+    arrived: Option<Box<Arrived>>,
     waker: Option<Waker>,
+}
+
+impl Inner {
+    /// Bytes that have arrived.
+    fn len(&self) -> usize {
+        self.arrived.as_ref().map_or(0, |arrived| arrived.bytes.len())
+    }
 }
 
 /// What few mailboxes have at any time.
@@ -174,7 +180,7 @@ impl Mailbox {
             return;
         }
         let mut inner = self.inner.borrow_mut();
-        let before = inner.bytes.len();
+        let before = inner.len();
         let after = before + bytes.len();
         self.buffers.adjust(before, after);
         let flooded = after > limits::FAIR_SHARE_BYTES && self.buffers.is_flooded();
@@ -182,19 +188,18 @@ impl Mailbox {
             self.buffers.adjust(after, 0);
             self.overflow.set(true);
             self.closed.set(true);
-            inner.bytes = BytesMut::new();
-            inner.items = Vec::new();
+            inner.arrived = None;
         } else {
-            if inner.bytes.capacity() == 0 {
-                inner.bytes = self.buffers.get();
-            }
-            if inner.items.capacity() == 0 {
-                inner.items = self.buffers.get_items();
+            let arrived = inner.arrived.get_or_insert_with(|| {
                 self.arrived.set(Some(now));
+                self.buffers.get_arrived()
+            });
+            if arrived.bytes.capacity() == 0 {
+                arrived.bytes = self.buffers.get();
             }
             debug_assert_eq!(item.size(), bytes.len(), "each byte is an item's");
-            inner.bytes.extend_from_slice(bytes);
-            inner.items.push(item);
+            arrived.bytes.extend_from_slice(bytes);
+            arrived.items.push(item);
         }
         if let Some(waker) = inner.waker.take() {
             waker.wake();
@@ -207,7 +212,8 @@ impl Mailbox {
             return self.release(ticket);
         }
         let mut inner = self.inner.borrow_mut();
-        inner.items.push(Delivery::Lost(ticket, loss));
+        let arrived = inner.arrived.get_or_insert_with(|| self.buffers.get_arrived());
+        arrived.items.push(Delivery::Lost(ticket, loss));
         drop(self.take_backpressure_waker());
         if let Some(waker) = inner.waker.take() {
             waker.wake();
@@ -253,18 +259,15 @@ impl Mailbox {
     ) -> bool {
         self.news.set(false);
         let mut inner = self.inner.borrow_mut();
-        let Inner { bytes, items, waker: known, .. } = &mut *inner;
-        if !items.is_empty() {
+        let Inner { arrived, waker: known } = &mut *inner;
+        if let Some(mut arrived) = arrived.take() {
+            let Arrived { items, bytes } = &mut *arrived;
             self.buffers.adjust(bytes.len(), 0);
             let sizes = items.iter().map(Delivery::size);
             debug_assert_eq!(sizes.sum::<usize>(), bytes.len(), "each byte is an item's");
             take(items.drain(..), bytes);
-        }
-        if items.capacity() > 0 {
-            self.buffers.put_items(std::mem::take(items));
-        }
-        if bytes.capacity() > 0 {
             self.buffers.put(std::mem::take(bytes));
+            self.buffers.put_arrived(arrived);
         }
         if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *known = Some(waker.clone());
@@ -274,8 +277,7 @@ impl Mailbox {
 
     /// Bytes that have arrived and that the client has not read; 0 when it never will.
     pub(super) fn backlog(&self) -> usize {
-        let inner = self.inner.borrow();
-        if self.is_closed() { 0 } else { inner.bytes.len() + self.unread.get() }
+        if self.is_closed() { 0 } else { self.inner.borrow().len() + self.unread.get() }
     }
 
     /// Registers a waker for when the client has read some. The session's task looks at its time limits.
@@ -303,7 +305,7 @@ impl Mailbox {
     #[must_use]
     pub fn holding(&self) -> Option<Holding> {
         let mut holding = self.holding.get().filter(|_| !self.is_closed())?;
-        holding.bytes += self.inner.borrow().bytes.len();
+        holding.bytes += self.inner.borrow().len();
         Some(holding)
     }
 
@@ -315,7 +317,7 @@ impl Mailbox {
         self.extras.borrow_mut().evicted = Some(rest);
         self.overflow.set(true);
         let mut inner = self.inner.borrow_mut();
-        self.buffers.adjust(inner.bytes.len(), 0);
+        self.buffers.adjust(inner.len(), 0);
         self.forget_remarks();
         let waker = inner.waker.take();
         *inner = Inner::default();
@@ -371,7 +373,7 @@ impl Mailbox {
     /// This will not be read any more.
     pub fn close(&self) {
         let mut inner = self.inner.borrow_mut();
-        self.buffers.adjust(inner.bytes.len(), 0);
+        self.buffers.adjust(inner.len(), 0);
         self.forget_remarks();
         if let Some(backpressure_waker) = self.take_backpressure_waker() {
             backpressure_waker.wake();
@@ -383,7 +385,7 @@ impl Mailbox {
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        self.buffers.adjust(self.inner.get_mut().bytes.len(), 0);
+        self.buffers.adjust(self.inner.get_mut().len(), 0);
         self.buffers.note_ending(self.extras.get_mut().evicted.unwrap_or_default(), 0);
     }
 }

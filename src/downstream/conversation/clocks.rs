@@ -36,7 +36,7 @@ use crate::traffic::Loss;
 pub(crate) fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     if of.is_simple()
         && !of.outlet.allocated().is_some_and(Progress::is_measured)
-        && of.ending.is_none()
+        && !of.is_ending()
         && of.inbound.is_idle()
         && of.session.is_authenticated()
     {
@@ -49,7 +49,7 @@ pub(crate) fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> 
 
 /// The earliest of all deadlines.
 fn earliest<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
-    let ending = of.ending.map(|(_, until)| until);
+    let ending = of.ending.reason.map(|(_, until)| until);
     let later = |moment: &Instant| *moment > of.now;
     let grace = of.leased.grace_end(host).filter(later);
     let last = of.leased.grace_last(host).filter(later);
@@ -73,7 +73,7 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
     let now = of.now;
     let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
     of.check_invariants();
-    if let Some((why, until)) = of.ending
+    if let Some((why, until)) = of.ending.reason
         && now >= until
     {
         return Some(why);

@@ -45,12 +45,15 @@ pub(super) struct Inbound {
     pub body: Body,
     /// What follows the last byte of the body.
     pub rest: Option<Box<Rest>>,
-    /// No further argument of the request under way may be longer, whatever the limits say.
-    pub argument_max: Option<u64>,
+    /// No further argument of the request under way may be longer, whatever the limits say; [`u64::MAX`]: they
+    /// may.
+    pub argument_max: u64,
     /// A malformed request came while replies were off: nothing more is understood.
     pub is_ignored: bool,
     /// What was consumed last held a password.
     pub has_password: bool,
+    /// The client has closed its side.
+    pub eof: bool,
 }
 
 impl Inbound {
@@ -61,9 +64,10 @@ impl Inbound {
             presented: None,
             body: Body::No,
             rest: None,
-            argument_max: None,
+            argument_max: u64::MAX,
             is_ignored: false,
             has_password: false,
+            eof: false,
         }
     }
 
@@ -112,7 +116,7 @@ impl Inbound {
     /// The body has ended. Returns what follows it.
     pub(super) fn end_body(&mut self) -> Option<Box<Rest>> {
         debug_assert!(self.body != Body::No, "no body is under way");
-        self.argument_max = None;
+        self.argument_max = u64::MAX;
         self.body = Body::No;
         self.scanner.reset();
         let rest = self.rest.take();
@@ -156,7 +160,7 @@ impl Inbound {
         let empty = |it: &Presented| it.used == 0;
         debug_assert!(!self.presented.as_ref().is_some_and(empty), "an empty request waits");
         let bounded = self.presented.is_some() || self.is_ignored || !self.is_idle();
-        debug_assert!(bounded || self.argument_max.is_none(), "a bound on no request");
+        debug_assert!(bounded || self.argument_max == u64::MAX, "a bound on no request");
     }
 
     /// Nothing more is read as requests.

@@ -22,5 +22,5 @@ pub fn check_invariants(of: &Conversation) {
     debug_assert!(ends || !replies || of.session.in_flight() > 0, "a reply to nothing is awaited");
     let streams = of.session.is_streaming();
     debug_assert!(ends || of.has_lease() || !streams, "a stream comes on no connection");
-    debug_assert!(of.cut_at.is_none() || ends, "a client goes on behind half a reply");
+    debug_assert!(of.ending.cut_at.is_none() || ends, "a client goes on behind half a reply");
 }

@@ -14,7 +14,7 @@ use crate::session::{Judged, Step};
 #[inline(always)]
 pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) -> Judged {
     debug_assert!(of.waiting == PendingStep::No, "judged while it waits");
-    debug_assert!(of.ending.is_none() && !of.session.is_cut(), "a request behind the end");
+    debug_assert!(!of.is_ending() && !of.session.is_cut(), "a request behind the end");
     debug_assert!(of.inbound.body == Body::No, "a request within another one");
     host.lend_buffer(&mut of.out);
     let Conversation { session, inbound, out, leased, limits, now, .. } = of;
@@ -52,7 +52,7 @@ pub(super) fn wait_for_room(of: &mut Conversation, presented: Presented, until: 
     debug_assert!(until >= of.now, "a wait is over before it begins");
     debug_assert!(presented.used > 0, "an empty request waits");
     of.session.note_incomplete(false);
-    of.inbound.argument_max = None;
+    of.inbound.argument_max = u64::MAX;
     of.inbound.presented = Some(presented);
     of.waiting = PendingStep::Room(until);
     0

@@ -11,12 +11,12 @@ use crate::base::lazy_box::{Initial, LazyBox};
 use crate::base::limits;
 
 /// Moments over which the connections of one grace go.
-const GRACE_STEPS: u32 = 17;
+const GRACE_STEPS: u8 = 17;
 
 #[derive(Debug)]
 pub(super) struct Leased {
-    /// The number of its client.
-    id: u64,
+    /// The moment of these at which it goes.
+    grace_step: u8,
     /// One is lent to this session.
     pub is_here: bool,
     pub loan: LazyBox<Loan>,
@@ -47,8 +47,10 @@ impl Initial for Loan {
 }
 
 impl Leased {
+    /// `id`: the number of the client.
     pub(super) fn new(id: u64) -> Self {
-        Self { id, is_here: false, loan: LazyBox::default() }
+        let grace_step = u8::try_from(id % u64::from(GRACE_STEPS)).unwrap_or_default();
+        Self { grace_step, is_here: false, loan: LazyBox::default() }
     }
 
     /// When the last large request was complete, or the client was accepted at `since`.
@@ -135,8 +137,8 @@ impl Leased {
         debug_assert!(self.is_here || host.lease_outdated().is_none(), "no connection is outdated");
         let since = if self.is_here { host.lease_outdated()? } else { return None };
         let grace = host.pinned_grace();
-        let step = grace / 4 / (GRACE_STEPS - 1);
-        let steps = u32::try_from(self.id % u64::from(GRACE_STEPS)).unwrap_or_default();
+        let step = grace / 4 / u32::from(GRACE_STEPS - 1);
+        let steps = u32::from(self.grace_step);
         debug_assert!(step * steps <= grace, "the grace ends before it begins");
         (!grace.is_zero()).then(|| since + grace - step * steps)
     }

@@ -11,6 +11,7 @@
 mod arrivals;
 mod bulk_pacer;
 mod clocks;
+mod ending;
 mod host;
 mod inbound;
 mod invariants;

@@ -23,10 +23,10 @@ impl Conversation {
 
     /// Bytes have come from the client.
     pub fn handle_bytes<H: Host>(&mut self, bytes: &[u8], host: &mut H) {
-        if self.ending.is_some() || self.inbound.is_ignored {
+        if self.is_ending() || self.inbound.is_ignored {
             return;
         }
-        debug_assert!(!bytes.is_empty() && !self.eof, "nothing comes behind the end");
+        debug_assert!(!bytes.is_empty() && !self.inbound.eof, "nothing comes behind the end");
         if self.inbound.pending.is_empty() && self.accepts(host) {
             let used = self.consume(bytes, host);
             debug_assert!(self.inbound.pending.is_empty(), "bytes are kept before these");
@@ -47,7 +47,7 @@ impl Conversation {
 
     /// Something was received from the client in this turn.
     pub const fn note_received(&mut self) {
-        debug_assert!(!self.eof, "something comes behind the end");
+        debug_assert!(!self.inbound.eof, "something comes behind the end");
         self.last_received = self.now;
     }
 
@@ -75,15 +75,15 @@ impl Conversation {
         used
     }
 
-    const fn listens(&self) -> bool {
-        self.ending.is_none() && !self.inbound.is_ignored
+    fn listens(&self) -> bool {
+        !self.is_ending() && !self.inbound.is_ignored
     }
 
     /// Whether the next request may be looked at.
     #[inline(always)]
     fn accepts<H: Host>(&self, host: &H) -> bool {
         matches!(self.waiting, PendingStep::No)
-            && self.ending.is_none()
+            && !self.is_ending()
             && !self.session.is_cut()
             && self.out.len() + self.session.waiting_bytes() < self.limits.output_soft_bytes
             && (self.inbound.body != Body::Forward || self.leased.has_room(host))
@@ -96,8 +96,8 @@ impl Conversation {
     /// Whether the client is to be read: a request under way may grow, one that waits may not.
     #[inline(always)]
     pub fn wants_bytes<H: Host>(&self, host: &H) -> bool {
-        !self.eof
-            && self.ending.is_none()
+        !self.inbound.eof
+            && !self.is_ending()
             && (self.inbound.pending.len() < limits::PENDING_BYTES_MAX || self.wants_more(host))
     }
 
@@ -173,10 +173,9 @@ impl Conversation {
     }
 
     fn request_limits(&self) -> RequestLimits {
-        let argument_max = self.inbound.argument_max.unwrap_or(u64::MAX);
         RequestLimits {
             max_args: self.limits.max_args,
-            max_bulk_bytes: self.limits.max_bulk_bytes.min(argument_max),
+            max_bulk_bytes: self.limits.max_bulk_bytes.min(self.inbound.argument_max),
             max_inline_bytes: self.limits.max_inline_bytes,
             large_bytes: self.limits.large_bytes,
             authenticated: self.session.is_authenticated(),
@@ -262,7 +261,8 @@ impl Conversation {
         }
         self.session.note_incomplete(false);
         let command = judged.command.filter(|_| head);
-        self.inbound.argument_max = command.and_then(|spec| host.argument_max(spec));
+        self.inbound.argument_max =
+            command.and_then(|spec| host.argument_max(spec)).unwrap_or(u64::MAX);
         if step == Step::Collect {
             self.inbound.presented = None;
             self.inbound.scanner.collect();
@@ -410,7 +410,7 @@ impl Conversation {
     /// A request on a shared connection will get no reply, or no more of it.
     pub fn handle_loss(&mut self, ticket: Ticket, loss: Loss) -> Option<Completed> {
         if loss == Loss::Truncated {
-            self.cut_at = self.cut_at.or(Some(self.out.len()));
+            self.ending.cut_at.get_or_insert(self.out.len());
         }
         let lost = self.session.handle_loss(ticket, loss, &mut self.out);
         self.check_invariants();
@@ -430,7 +430,7 @@ impl Conversation {
         if let Some(why) = overflow {
             self.end_now(why);
         }
-        if let Some(cut) = self.cut_at {
+        if let Some(cut) = self.ending.cut_at {
             // A reply was cut in its middle: whatever followed would be taken for its rest.
             self.out.truncate(cut);
             self.end_lost();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
+use super::ending::Ending;
 use super::host::{Host, PendingStep, PolicyChange};
 use super::inbound::{Body, Inbound, Rooms};
 use super::leased::Leased;
@@ -31,10 +32,7 @@ pub struct Conversation {
     pub(super) waiting: PendingStep,
     pub(super) leased: Leased,
     pub(super) sending: Sending,
-    /// The length of the output up to where half a reply ends that goes no further: nothing follows it.
-    pub(super) cut_at: Option<usize>,
-    pub(super) eof: bool,
-    pub(super) ending: Option<(ClientDisconnect, Instant)>,
+    pub(super) ending: LazyBox<Ending>,
     pub(super) now: Instant,
     pub(super) last_received: Instant,
     last_sent: Instant,
@@ -52,9 +50,7 @@ impl Conversation {
             waiting: PendingStep::No,
             leased: Leased::new(id),
             sending: Sending::default(),
-            cut_at: None,
-            eof: false,
-            ending: None,
+            ending: LazyBox::default(),
             now,
             last_received: now,
             last_sent: now,
@@ -113,7 +109,7 @@ impl Conversation {
     /// What holds whenever a call from outside returns, at no cost that grows with what is under way.
     pub(super) fn check_invariants(&self) {
         let (session, inbound) = (&self.session, &self.inbound);
-        let (is_here, ends) = (self.leased.is_here, self.ending.is_some());
+        let (is_here, ends) = (self.leased.is_here, self.ending.reason.is_some());
         let forwards = inbound.body == Body::Forward;
         debug_assert!(!forwards || is_here || ends, "a body goes on to no connection");
         let waits = inbound.presented.is_some();
@@ -123,7 +119,10 @@ impl Conversation {
             "a request waits on no connection"
         );
         debug_assert!(!ends || self.is_consumed(), "bytes are kept of a client that is not read");
-        debug_assert!(self.cut_at.is_none_or(|at| at <= self.out.len()), "cut behind the end");
+        debug_assert!(
+            self.ending.cut_at.is_none_or(|at| at <= self.out.len()),
+            "cut behind the end"
+        );
         // A HELLO that names a user binds a connection of its own before it has one.
         debug_assert!(ends || is_here || !session.only_listens(), "nothing comes to it any more");
         debug_assert!(
@@ -158,8 +157,8 @@ impl Conversation {
         self.session.in_flight() + self.inbound.presented.is_some() as usize
     }
 
-    pub const fn is_ending(&self) -> bool {
-        self.ending.is_some()
+    pub fn is_ending(&self) -> bool {
+        self.ending.reason.is_some()
     }
 
     #[must_use]
@@ -182,7 +181,7 @@ impl Conversation {
     /// Whether nothing is left to be done about what shared connections have delivered, unless they deliver more.
     #[inline(always)]
     pub fn is_up_to_date(&self) -> bool {
-        self.cut_at.is_none() && self.is_simple()
+        self.ending.cut_at.is_none() && self.is_simple()
     }
 
     /// Whether no byte of the client waits.
@@ -208,14 +207,14 @@ impl Conversation {
 
     /// The client has closed its side.
     pub fn handle_eof(&mut self) {
-        debug_assert!(!self.eof, "a client closes its side once");
-        self.eof = true;
+        debug_assert!(!self.inbound.eof, "a client closes its side once");
+        self.inbound.eof = true;
         self.check_invariants();
     }
 
     /// Reading from the client failed.
     pub fn handle_reset(&mut self) {
-        self.eof = true;
+        self.inbound.eof = true;
         self.end_now(ClientDisconnect::Reset);
         self.check_invariants();
     }
@@ -223,7 +222,9 @@ impl Conversation {
     /// The client has taken so much of the output.
     pub fn advance_output(&mut self, count: usize) {
         debug_assert!(count <= self.out.len(), "more was taken than there was");
-        self.cut_at = self.cut_at.map(|cut| cut.saturating_sub(count));
+        if let Some(ending) = self.ending.allocated_mut() {
+            ending.cut_at = ending.cut_at.map(|cut| cut.saturating_sub(count));
+        }
         // Emptied, the buffer keeps its room; advanced to its end it would have none.
         if count == self.out.len() {
             self.out.clear();
@@ -335,10 +336,10 @@ impl Conversation {
 
     /// Another client waits for this one to have a pinned connection. Returns whether it needs one now: not
     /// while a request of its own is to be judged again, which would get the error if there is none.
-    pub const fn want_lease(&mut self) -> bool {
+    pub fn want_lease(&mut self) -> bool {
         let free = matches!(self.waiting, PendingStep::No)
             && self.inbound.presented.is_none()
-            && self.ending.is_none();
+            && !self.is_ending();
         if free {
             self.waiting = PendingStep::Lease(Cause::Tracking);
         }
@@ -397,8 +398,8 @@ impl Conversation {
 
     /// The connection is to be closed once everything before is answered and read.
     pub fn end(&mut self, why: ClientDisconnect) {
-        if self.ending.is_none() {
-            self.ending = Some((why, self.now + limits::LAST_REPLIES_TIMEOUT));
+        if !self.is_ending() {
+            self.ending.reason = Some((why, self.now + limits::LAST_REPLIES_TIMEOUT));
         }
         self.inbound.close();
         debug_assert!(self.is_consumed(), "bytes are kept of a client that is not read any more");
@@ -409,7 +410,7 @@ impl Conversation {
     pub fn end_now(&mut self, why: ClientDisconnect) {
         self.end(why);
         debug_assert!(self.is_ending(), "it does not end");
-        self.ending = Some((why, self.now));
+        self.ending.reason = Some((why, self.now));
         self.check_invariants();
     }
 
@@ -423,7 +424,7 @@ impl Conversation {
     }
 
     fn allow_slow_end(&mut self) {
-        let Some((ClientDisconnect::UpstreamLost, until)) = &mut self.ending else { return };
+        let Some((ClientDisconnect::UpstreamLost, until)) = &mut self.ending.reason else { return };
         if *until > self.now && !self.out.is_empty() {
             *until = self.outlet.prolong(*until, self.now, self.limits.output_soft_time);
             debug_assert!(*until > self.now, "the client gets no time for its last replies");
@@ -434,7 +435,7 @@ impl Conversation {
     /// connection is closed once what comes before is answered.
     #[inline]
     pub fn notice_cut<H: Host>(&mut self, host: &H) {
-        if self.session.is_cut() && self.ending.is_none() {
+        if self.session.is_cut() && !self.is_ending() {
             self.end_cut(host.outage_wait());
             debug_assert!(self.is_ending(), "it waits for an answer that does not come");
         }
@@ -448,7 +449,7 @@ impl Conversation {
         if !self.session.is_settled() {
             // What comes before may wait for the server as long as any command.
             let until = self.now + outage_wait + limits::LAST_REPLIES_TIMEOUT;
-            self.ending = Some((ClientDisconnect::UpstreamLost, until));
+            self.ending.reason = Some((ClientDisconnect::UpstreamLost, until));
         }
     }
 
@@ -471,19 +472,19 @@ impl Conversation {
         if self.session.has_killed_itself() {
             self.end(ClientDisconnect::Killed);
         }
-        if self.ending.is_none()
+        if !self.is_ending()
             && host.is_to_end()
             && self.session.is_idle()
             && self.inbound.pending.is_empty()
         {
             self.end(host.end_reason());
         }
-        if self.ending.is_none() && !self.eof {
+        if !self.is_ending() && !self.inbound.eof {
             return None;
         }
-        let settled = self.session.is_settled() || self.cut_at.is_some();
+        let settled = self.session.is_settled() || self.ending.cut_at.is_some();
         let finished = settled && self.out.is_empty() && flushed;
-        if let Some((why, until)) = self.ending {
+        if let Some((why, until)) = self.ending.reason {
             return (finished || self.now >= until).then_some(why);
         }
         // A client that left while its blocking command waits gets no reply, and nothing is
