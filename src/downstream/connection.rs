@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::ReadBuf;
@@ -18,13 +18,14 @@ use super::conversation::{
     handle_pinned, handle_through, lose_lease, release_if_free,
 };
 use super::links::{Links, purpose_of};
+use super::metrics::Place;
 use super::worker::Worker;
 use super::{access, shown};
 use crate::base::clock;
 use crate::base::late_wake::LateWake;
 use crate::base::lazy_box::LazyBox;
 use crate::base::live::Live;
-use crate::session::{Cause, ClientEntry, LimiterRegistry, ListenerAccess, Peer};
+use crate::session::{Cause, LimiterRegistry, ListenerAccess, Peer};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey};
 use crate::upstream::{Delivery, Lease, yield_to_io};
@@ -42,7 +43,7 @@ enum Pending {
 pub(super) struct Connection<S> {
     stream: S,
     conversation: Conversation,
-    links: Links,
+    pub(super) links: Links,
     pending: Option<Box<Pending>>,
     /// The stream may keep some of what was written: TLS does when the socket is full.
     unflushed: bool,
@@ -61,10 +62,12 @@ impl<S: ClientStream> Connection<S> {
         live_access: Live<ListenerAccess>,
         limiter_registry: Rc<LimiterRegistry>,
         peer: Peer,
+        place: Rc<Place>,
     ) -> Box<Self> {
         let now = clock::now();
         let limits = worker.limits.get();
-        let (links, session) = Links::new(id, worker, live_access, limiter_registry, peer, now);
+        let (links, session) =
+            Links::new(id, worker, live_access, limiter_registry, (peer, place), now);
         let connection = Box::new(Self {
             stream,
             conversation: Conversation::new(links.entry.id, session, limits, now),
@@ -80,19 +83,14 @@ impl<S: ClientStream> Connection<S> {
         connection
     }
 
-    /// Where the client is shown.
-    pub(super) fn entry(&self) -> Rc<ClientEntry> {
-        Rc::clone(&self.links.entry)
-    }
-
     /// Serves the client until it is gone; returns the reason.
-    pub(super) async fn serve(mut self: Box<Self>) -> ClientDisconnect {
-        let why = std::future::poll_fn(|cx| self.poll(cx)).await;
+    pub(super) fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
+        let why = ready!(self.poll(cx));
         report_end(why, self.links.entry.id, self.account.bytes, self.conversation.output().len());
         if why == ClientDisconnect::UpstreamLost {
             self.links.worker.upstream.note_client_closed();
         }
-        why
+        Poll::Ready(why)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
@@ -107,7 +105,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
-        self.links.unix_ms = 0;
+        self.links.worker.forget_wall_time();
         self.socket_empty = false;
         access::notice(&mut self.conversation, &mut self.links);
         if self.links.entry.is_to_end() {

@@ -8,14 +8,13 @@ use std::rc::Rc;
 use super::metrics::Place;
 use super::worker::Worker;
 use crate::session::ClientEntry;
-use crate::telemetry::{ClientDisconnect, Label, ListenerKind};
+use crate::telemetry::{ClientDisconnect, Label};
 
 /// A client that was accepted; dropped, it is gone, however its task ended.
 pub(super) struct DisconnectGuard {
     pub worker: Rc<Worker>,
     pub entry: Rc<ClientEntry>,
-    pub kind: ListenerKind,
-    pub place: Place,
+    pub place: Rc<Place>,
     pub why: Option<ClientDisconnect>,
 }
 
@@ -25,15 +24,14 @@ impl DisconnectGuard {
     pub(super) async fn finish(&mut self, why: ClientDisconnect) {
         self.why = Some(why);
         if let Some(auditor) = &self.worker.auditor {
-            // Boxed, as the task of every client has room for the wait otherwise.
-            Box::pin(auditor.await_room(self.entry.id)).await;
+            auditor.await_room(self.entry.id).await;
         }
     }
 }
 
 impl Drop for DisconnectGuard {
     fn drop(&mut self) {
-        let Self { worker, entry, kind, place, why } = self;
+        let Self { worker, entry, place, why } = self;
         if std::thread::panicking() {
             tracing::error!(
                 code = "CLI-E010",
@@ -46,6 +44,6 @@ impl Drop for DisconnectGuard {
         if let Some(auditor) = &worker.auditor {
             auditor.closed(entry, why.label());
         }
-        worker.metrics.disconnected(*kind, place, why);
+        worker.metrics.disconnected(place, why);
     }
 }

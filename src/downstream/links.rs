@@ -12,10 +12,9 @@ use bytes::BytesMut;
 
 use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, PolicyChange};
 use super::insight::first_key;
-use super::metrics::Passed;
+use super::metrics::{Passed, Place};
 use super::notes::Counts;
 use super::worker::{Judging, Worker};
-use crate::base::clock;
 use crate::base::live::{Cached, Live};
 use crate::command::Spec;
 use crate::policy::Policy;
@@ -45,8 +44,8 @@ pub(super) struct Links {
     pub lease: Option<Box<(Lease, Cause)>>,
     pub passed: Passed,
     pub counts: Counts,
-    /// Milliseconds since 1970 in this turn, once it was read; 0 before.
-    pub unix_ms: u64,
+    /// Where the client is counted by its listener.
+    pub place: Rc<Place>,
 }
 
 impl Links {
@@ -56,7 +55,7 @@ impl Links {
         worker: Rc<Worker>,
         live_access: Live<ListenerAccess>,
         limiter_registry: Rc<LimiterRegistry>,
-        peer: Peer,
+        (peer, place): (Peer, Rc<Place>),
         now: Instant,
     ) -> (Self, Session) {
         let (entry, mailbox) = worker.admit(id, peer, now);
@@ -82,7 +81,7 @@ impl Links {
             lease: None,
             passed: Passed::default(),
             counts,
-            unix_ms: 0,
+            place,
         };
         (links, session)
     }
@@ -186,9 +185,6 @@ impl Host for Links {
         moment: &Moment<'_>,
         judge: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
-        if self.unix_ms == 0 && self.policy.needs_wall_clock() {
-            self.unix_ms = clock::unix_ms();
-        }
         let Self { worker, access, policy, limiters, .. } = self;
         let server = worker.upstream.server();
         let Judging { request_scratch, scripts, multi_permission } =
@@ -207,7 +203,7 @@ impl Host for Links {
             lends_at_once: moment.prefers_lease && worker.upstream.lends_at_once(Use::Large),
             server_holds_writes: worker.upstream.lane(moment.key).is_some(),
             now: moment.now,
-            unix_ms: self.unix_ms,
+            unix_ms: if policy.needs_wall_clock() { worker.unix_ms() } else { 0 },
             epoch: worker.upstream.epoch(),
             globals: policy.guard().and_then(|_| worker.upstream.globals()),
             scripts,

@@ -12,8 +12,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::client_stream::ClientStream;
+use super::client_task::ClientTask;
 use super::connection::Connection;
-use super::disconnect_guard::DisconnectGuard;
 use super::handshake_thread::HandshakeThread;
 use super::handshakes::{Established, Handshakes};
 use super::holder::{Holder, holder};
@@ -175,7 +175,7 @@ fn adopt_unix(socket: std::os::unix::net::UnixListener) -> std::io::Result<UnixL
 impl Listener {
     /// Accepts clients for ever; each is served by a task of its own.
     pub(crate) async fn accept(self, worker: Rc<Worker>) {
-        let place = worker.metrics.place(&self.address);
+        let place = Rc::new(worker.metrics.place(self.kind(), &self.address));
         let this = Rc::new(self);
         loop {
             let accepted = match &this.socket {
@@ -183,9 +183,9 @@ impl Listener {
                     let peer = this.tcp_peer(&stream, from);
                     match &this.tls {
                         None => {
-                            this.admit(stream, (ListenerKind::Tcp, &place), peer, &worker);
+                            this.admit(stream, &place, peer, &worker);
                         }
-                        Some(tls) => this.begin_tls(tls, stream, place.clone(), peer, &worker),
+                        Some(tls) => this.begin_tls(tls, stream, &place, peer, &worker),
                     }
                 }),
                 Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
@@ -194,13 +194,21 @@ impl Listener {
                     (peer.is_unix, peer.fd) = (true, stream.as_raw_fd());
                     peer.identity = uid.map_or(PeerIdentity::Anonymous, PeerIdentity::Uid);
                     peer.listener = Arc::clone(&this.address);
-                    this.admit(stream, (ListenerKind::Unix, &place), peer, &worker);
+                    this.admit(stream, &place, peer, &worker);
                 }),
             };
             if let Err(error) = accepted {
                 tracing::warn!(code = "CLI-E002", %error, "a client could not be accepted");
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
             }
+        }
+    }
+
+    const fn kind(&self) -> ListenerKind {
+        match (&self.socket, &self.tls) {
+            (Socket::Unix(..), _) => ListenerKind::Unix,
+            (Socket::Tcp(_), Some(_)) => ListenerKind::Tls,
+            (Socket::Tcp(_), None) => ListenerKind::Tcp,
         }
     }
 
@@ -223,7 +231,7 @@ impl Listener {
         self: &Rc<Self>,
         tls: &Rc<Handshakes>,
         stream: TcpStream,
-        place: Place,
+        place: &Rc<Place>,
         mut peer: Peer,
         worker: &Rc<Worker>,
     ) {
@@ -232,11 +240,12 @@ impl Listener {
             self.refuse_tls(&error, &address, worker);
         }
         let (this, worker, number) = (Rc::clone(self), Rc::clone(worker), handshake.number());
+        let place = Rc::clone(place);
         let task = tokio::task::spawn_local(async move {
             match handshake.complete(stream, peer.address(), &this.address).await {
                 Ok(Established { stream, identity, shown }) => {
                     peer.identity = identity;
-                    let id = this.admit(stream, (ListenerKind::Tls, &place), peer, &worker);
+                    let id = this.admit(stream, &place, peer, &worker);
                     if let Some((id, shown)) = id.zip(shown) {
                         worker.certificates.borrow_mut().enter(id, shown);
                     }
@@ -258,13 +267,7 @@ impl Listener {
     }
 
     /// Returns the number of the client, if there was room for it.
-    fn admit<S>(
-        &self,
-        stream: S,
-        at: (ListenerKind, &Place),
-        peer: Peer,
-        worker: &Rc<Worker>,
-    ) -> Option<u64>
+    fn admit<S>(&self, stream: S, place: &Rc<Place>, peer: Peer, worker: &Rc<Worker>) -> Option<u64>
     where
         S: ClientStream + 'static,
     {
@@ -274,8 +277,7 @@ impl Listener {
             tokio::task::spawn_local(refuse(stream));
             return None;
         };
-        let (kind, place) = (at.0, at.1.clone());
-        worker.metrics.accepted(kind, &place);
+        worker.metrics.accepted(place);
         let connection = Connection::new(
             id,
             stream,
@@ -283,16 +285,12 @@ impl Listener {
             self.access.clone(),
             Rc::clone(&self.limiter_registry),
             peer,
+            Rc::clone(place),
         );
-        let entry = connection.entry();
         if let Some(auditor) = &worker.auditor {
-            auditor.opened(&entry);
+            auditor.opened(&connection.links.entry);
         }
-        let mut guard = DisconnectGuard { worker, entry, kind, place, why: None };
-        tokio::task::spawn_local(async move {
-            let why = connection.serve().await;
-            guard.finish(why).await;
-        });
+        tokio::task::spawn_local(ClientTask::new(connection));
         Some(id)
     }
 }
@@ -413,6 +411,8 @@ mod tests {
         // A counted pointer adds two numbers.
         assert!(size_of::<ClientEntry>() <= 256 - 2 * size_of::<usize>());
         assert!(size_of::<Mailbox>() <= 160 - 2 * size_of::<usize>());
+        // A task adds 112 bytes, and rounds up to 128.
+        assert!(size_of::<ClientTask<TcpStream>>() <= 2 * size_of::<usize>());
     }
 
     #[test]
@@ -447,15 +447,13 @@ mod tests {
                 limiter_registry: Rc::default(),
                 address: "a".into(),
             };
-            let place = worker.metrics.place("a");
-            let admit = |stream| {
-                listener.admit(stream, (ListenerKind::Tcp, &place), Peer::default(), &worker)
-            };
+            let place = Rc::new(worker.metrics.place(ListenerKind::Tcp, "a"));
+            let admit = |stream| listener.admit(stream, &place, Peer::default(), &worker);
             let (mut before, other) = duplex(4096);
             admit(other);
             assert_eq!(answer(&mut before, b"CLIENT ID\r\n", 4).await, b":1\r\n");
             for _ in 0..3 {
-                listener.admit(Bomb, (ListenerKind::Tcp, &place), Peer::default(), &worker);
+                listener.admit(Bomb, &place, Peer::default(), &worker);
                 tokio::task::yield_now().await;
             }
             assert_eq!(worker.clients(), 1);
@@ -466,7 +464,7 @@ mod tests {
             assert_eq!(answer(&mut after, b"CLIENT ID\r\n", 4).await, b":5\r\n");
             let (mut late, inner) = duplex(4096);
             let keeping = Keeping { inner, kept: Vec::new(), asked: false };
-            listener.admit(keeping, (ListenerKind::Tcp, &place), Peer::default(), &worker);
+            listener.admit(keeping, &place, Peer::default(), &worker);
             assert_eq!(answer(&mut late, b"CLIENT ID\r\n", 4).await, b":6\r\n", "it is flushed");
         });
     }

@@ -44,8 +44,9 @@ pub(super) struct Tally {
 }
 
 /// What is counted by listener.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Place {
+    kind: ListenerKind,
     clients: Arc<Gauge>,
     accepted: Arc<Counter>,
 }
@@ -73,18 +74,19 @@ impl ClientMetrics {
         }
     }
 
-    pub(super) fn place(&self, address: &str) -> Place {
+    pub(super) fn place(&self, kind: ListenerKind, address: &str) -> Place {
         Place {
+            kind,
             clients: self.counted.listener_connections.of(address),
             accepted: self.counted.listener_connections_total.of(address),
         }
     }
 
-    pub(super) fn accepted(&self, kind: ListenerKind, place: &Place) {
+    pub(super) fn accepted(&self, place: &Place) {
         place.accepted.inc();
         place.clients.inc();
-        self.counted.client_connections_total[kind].inc();
-        self.counted.client_connections[kind].inc();
+        self.counted.client_connections_total[place.kind].inc();
+        self.counted.client_connections[place.kind].inc();
     }
 
     pub(super) fn handshake_began(&self) {
@@ -110,9 +112,9 @@ impl ClientMetrics {
         self.counted.client_connections_rejected_total[why].inc();
     }
 
-    pub(super) fn disconnected(&self, kind: ListenerKind, place: &Place, why: ClientDisconnect) {
+    pub(super) fn disconnected(&self, place: &Place, why: ClientDisconnect) {
         place.clients.dec();
-        self.counted.client_connections[kind].dec();
+        self.counted.client_connections[place.kind].dec();
         self.counted.client_disconnects_total[why].inc();
     }
 

@@ -8,6 +8,7 @@ mod account;
 mod auditor;
 mod certificates;
 mod client_stream;
+mod client_task;
 mod clients;
 mod connection;
 pub(crate) mod conversation;

@@ -86,6 +86,8 @@ pub(crate) struct Worker {
     draining: Cell<bool>,
     access_changes: Cell<u64>,
     shared_requests: Cell<u64>,
+    /// Milliseconds since 1970 in this turn, once it was read; 0 before.
+    unix_ms: Cell<u64>,
 }
 
 impl Worker {
@@ -124,6 +126,7 @@ impl Worker {
             draining: Cell::new(false),
             access_changes: Cell::new(0),
             shared_requests: Cell::new(0),
+            unix_ms: Cell::new(0),
         })
     }
 
@@ -353,6 +356,19 @@ impl Worker {
         let count = self.roster.disconnect(choice);
         self.wake_due();
         count
+    }
+
+    /// Milliseconds since 1970, the same in the whole turn of a client.
+    pub(super) fn unix_ms(&self) -> u64 {
+        if self.unix_ms.get() == 0 {
+            self.unix_ms.set(clock::unix_ms());
+        }
+        self.unix_ms.get()
+    }
+
+    /// The turn of a client begins.
+    pub(super) fn forget_wall_time(&self) {
+        self.unix_ms.set(0);
     }
 
     /// A request goes to a shared connection.
