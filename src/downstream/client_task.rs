@@ -11,8 +11,8 @@ use super::connection::Connection;
 use super::disconnect_guard::DisconnectGuard;
 use super::links::Links;
 
-/// A client from its acceptance on. Every client has one at any time, so that it is no larger than a pointer that says
-/// to which of two allocations.
+/// A client from its acceptance on. Every client has one at any time, so that it is small: what it needs is allocated
+/// elsewhere.
 pub(super) struct ClientTask<S: ClientStream>(State<S>);
 
 enum State<S> {

@@ -411,8 +411,8 @@ mod tests {
         // A counted pointer adds two numbers.
         assert!(size_of::<ClientEntry>() <= 256 - 2 * size_of::<usize>());
         assert!(size_of::<Mailbox>() <= 160 - 2 * size_of::<usize>());
-        // A task adds 112 bytes, and rounds up to 128.
-        assert!(size_of::<ClientTask<TcpStream>>() <= 2 * size_of::<usize>());
+        // With what tokio adds to it a task has 128 bytes.
+        assert!(size_of::<ClientTask<TcpStream>>() <= 3 * size_of::<usize>());
     }
 
     #[test]

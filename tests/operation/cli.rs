@@ -708,6 +708,46 @@ fn top_restores_the_terminal() {
     }
 }
 
+/// No signal ends it whose session is not that of the terminal.
+#[test]
+fn top_ends_with_its_terminal() {
+    let (_respgate, address) = Lonely::start();
+    let directory = tempfile::tempdir().unwrap();
+    let pid = directory.path().join("pid");
+    let line = format!(
+        "stty rows 24 cols 80; (echo $BASHPID > {}; exec setsid {} top --interval 100ms --telemetry {address})",
+        pid.display(),
+        env!("CARGO_BIN_EXE_respgate")
+    );
+    let mut script = Command::new("script")
+        .args(["-qec", &format!("bash -c '{line}'"), "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut shown, mut part) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&shown).contains("REACHABLE") {
+        let read = std::io::Read::read(script.stdout.as_mut().unwrap(), &mut part).unwrap();
+        assert!(read > 0 && shown.len() < 1 << 20, "{}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&part[..read]);
+    }
+    let top = std::fs::read_to_string(&pid).unwrap();
+    let program = format!("/proc/{}/cmdline", top.trim());
+    assert!(std::fs::read_to_string(&program).unwrap().contains("respgate"));
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let runs = || std::fs::read(&program).is_ok_and(|words| !words.is_empty());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while runs() && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let ended = !runs();
+    if !ended {
+        _ = Command::new("bash").args(["-c", &format!("kill -9 {top}")]).status();
+    }
+    assert!(ended, "it reads from a terminal that is gone");
+}
+
 /// What lasts is said on a terminal, on standard error, from the first second on; nowhere else.
 #[test]
 fn progress_is_shown_to_a_person_at_a_terminal_alone() {

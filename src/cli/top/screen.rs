@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::{DefaultTerminal, Frame};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// A terminal in raw mode on its other screen; restored when dropped, and before a panic is reported.
 #[derive(Debug)]
@@ -35,9 +37,25 @@ impl Screen {
         self.0.draw(picture).map(|_| ())
     }
 
-    /// The next wish within this time.
+    /// The next wish within this time; to quit, once the terminal is gone: crossterm would read from it without end.
+    ///
+    /// # Errors
+    ///
+    /// When the terminal cannot be read.
     pub(super) fn wish(patience: Duration) -> io::Result<Option<Wish>> {
-        if event::poll(patience)? { event::read().map(|event| wish(&event)) } else { Ok(None) }
+        let stdin = io::stdin();
+        let mut input = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut input, Timespec::try_from(patience).ok().as_ref()) {
+            // The signal of another size interrupts the wait, and is an event.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        if input.iter().any(|input| input.revents().intersects(gone)) {
+            return Ok(Some(Wish::Quit));
+        }
+        let any = event::poll(Duration::ZERO)?;
+        if any { event::read().map(|event| wish(&event)) } else { Ok(None) }
     }
 }
 
