@@ -1,6 +1,6 @@
 //! What a terminal shows: whether it has colours, and which characters change more than their own place.
 //!
-//! Owns: [`wants_colours`], [`is_deceptive`], [`escape_json`]. Never knows: what is written.
+//! Owns: [`wants_colours`], [`is_deceptive`], [`escape_text`], [`escape_json`]. Never knows: what is written.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -25,6 +25,31 @@ pub(crate) fn is_deceptive(letter: char) -> bool {
         )
 }
 
+/// The same text for people, in which no text of others changes how the rest of its line is shown. Its lines stay, and
+/// with `colours` what colours a word.
+#[must_use]
+pub(crate) fn escape_text(text: &str, colours: bool) -> Cow<'_, str> {
+    let is_raw = |letter: char| !matches!(letter, '\n' | '\t') && is_deceptive(letter);
+    if !text.contains(is_raw) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for (at, letter) in text.char_indices() {
+        if !is_raw(letter) || colours && text.get(at..).is_some_and(begins_colour) {
+            escaped.push(letter);
+        } else {
+            escaped.extend(letter.escape_default());
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a text begins with the command to a terminal for a colour: ESC, `[`, digits, `m`.
+fn begins_colour(text: &str) -> bool {
+    let code = text.strip_prefix("\x1b[").and_then(|rest| rest.split_once('m'));
+    code.is_some_and(|(code, _)| code.len() <= 2 && code.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The same JSON (RFC 8259 §7), in which no text of others changes how the rest of its line is shown. Control
 /// characters of ASCII are escaped in JSON already.
 #[must_use]
@@ -44,4 +69,19 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_is_escaped_and_colours_and_lines_stay() {
+        let said = "\x1b[31mred\x1b[0m\ta\u{202e}b\u{9b}1m\r\n\x1b[2J\x1b[\x1b]0;m";
+        let shown = escape_text(said, true);
+        let rest = "\ta\\u{202e}b\\u{9b}1m\\r\n\\u{1b}[2J\\u{1b}[\\u{1b}]0;m";
+        assert_eq!(shown, format!("\x1b[31mred\x1b[0m{rest}"));
+        assert_eq!(escape_text(said, false), format!("\\u{{1b}}[31mred\\u{{1b}}[0m{rest}"));
+        assert!(matches!(escape_text("plain é\n", false), Cow::Borrowed("plain é\n")));
+    }
 }

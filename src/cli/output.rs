@@ -10,7 +10,7 @@ use serde_json::json;
 use super::args::{self, Global};
 use super::exit;
 use super::progress::Progress;
-use crate::base::terminal::wants_colours;
+use crate::base::terminal::{escape_json, escape_text, wants_colours};
 use crate::config::{ConfigSource, Place, Problem};
 
 /// How a word looks on a terminal.
@@ -70,6 +70,7 @@ impl Output {
     /// closed pipe is no fault.
     pub(super) fn print(self, line: &str) {
         if !self.global.quiet && !self.json {
+            let line = escape_text(line, self.colours.0);
             let _ = writeln!(std::io::stdout().lock(), "{line}");
         }
     }
@@ -86,7 +87,8 @@ impl Output {
     /// Writes the answer for programs to standard output where JSON is asked for.
     pub(super) fn json(self, answer: impl FnOnce() -> serde_json::Value) {
         if self.json {
-            let _ = writeln!(std::io::stdout().lock(), "{:#}", answer());
+            let answer = format!("{:#}", answer());
+            let _ = writeln!(std::io::stdout().lock(), "{}", escape_json(&answer));
         }
     }
 
@@ -99,6 +101,7 @@ impl Output {
 
     /// Writes a line to standard error.
     pub(super) fn print_error(self, line: &str) {
+        let line = escape_text(line, self.colours.1);
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 

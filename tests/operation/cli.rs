@@ -519,6 +519,35 @@ fn json_answers_parse() {
     assert_eq!(respgate(&["version", "--json", "--quiet"], &[]).0, 2);
 }
 
+/// Names of a configuration may turn the direction of what follows, or command a terminal.
+#[test]
+fn names_in_an_answer_do_not_change_how_the_rest_of_it_is_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = "[[listener]]\naddress = \"127.0.0.1:16379\"\n";
+    let name = r"u\u202ex\u2066y";
+    let server = format!(
+        "[upstream]\naddress = \"localhost:6379\"\ninsecure_plaintext = true\n[upstream.auth]\n\
+         username = \"{name}\"\npassword_env = \"NONE\"\n"
+    );
+    for (text, code, shown) in [
+        (format!("{listener}{server}"), 0, true),
+        (format!("{listener}{server}[policies.\"{name}\"]\npreset = \"none\"\n"), 1, true),
+        (format!("{listener}{server}[\"{name}\"]\n"), 1, true),
+        (format!("{listener}{}", server.replace("localhost", name)), 1, false),
+    ] {
+        let file = write(directory.path(), "respgate.toml", &text);
+        for json in [&[][..], &["--json"]] {
+            let arguments = [&["check", "--config", &file], json].concat();
+            let (ended, out, err) = respgate(&arguments, &[("NONE", "secret")]);
+            let all = format!("{out}{err}");
+            assert!(!all.contains(['\u{202e}', '\u{2066}']), "{all:?}");
+            assert_eq!((ended, all.contains("202e")), (code, shown), "{all}");
+            let parsed = serde_json::from_str::<serde_json::Value>(&out);
+            assert!(json.is_empty() || parsed.is_ok(), "{out}");
+        }
+    }
+}
+
 /// No colours into a pipe, whatever is asked for.
 #[test]
 fn answers_in_a_pipe_hold_no_escape_sequences() {
