@@ -216,6 +216,7 @@ impl<L> Carrier<L> {
     ) {
         debug_assert!(line.is_up(), "a line without a connection is looked after");
         let pipeline = &mut line.pipeline;
+        pipeline.put_deferred(now);
         self.connection.handle_timeout(pipeline, around, now, &mut report);
         self.check_invariants();
         let is_gone = |owner: &Owner<W>| owner.session().is_some_and(&is_gone);

@@ -217,7 +217,7 @@ impl Connection {
                 Owner::Relogin => return,
                 Owner::Completion => {
                     seen = seen.or_else(|| delivery.sign());
-                    return refused |= delivery.error.is_some();
+                    return refused |= delivery.refuses();
                 }
                 Owner::Role => {
                     let room = limits::PROBE_REPLY_BYTES_MAX.saturating_sub(answer.len());

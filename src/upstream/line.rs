@@ -61,7 +61,7 @@ pub struct Line<W> {
 impl<W> Line<W> {
     #[must_use]
     pub fn new(protocol: Protocol, keep: bool) -> Self {
-        let pipeline = Pipeline::new(protocol);
+        let pipeline = Pipeline::completing(protocol, || Some(Owner::Completion));
         Self {
             pipeline,
             up: false,
@@ -210,7 +210,8 @@ impl<W> Line<W> {
         );
         self.up = false;
         self.down_since.get_or_insert(now);
-        let empty = Pipeline::new(self.pipeline.protocol());
+        let protocol = self.pipeline.protocol();
+        let empty = Pipeline::completing(protocol, || Some(Owner::Completion));
         let lost = std::mem::replace(&mut self.pipeline, empty);
         self.check_invariants();
         lost

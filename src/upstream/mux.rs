@@ -17,7 +17,6 @@ use super::line::Next;
 use super::mailbox::Mailbox;
 use super::outage::Overdue;
 use super::owner::Owner;
-use super::pipeline::Pipeline;
 use super::registry::Registry;
 use super::remarks::Remark;
 use super::shared::{Shared, answer_all};
@@ -240,8 +239,7 @@ fn dialed(
 /// Waiting requests get the answer that the server gives to every client at this moment.
 fn answer_waiting(shared: &Shared, line: &[u8]) {
     let mut inner = shared.inner.borrow_mut();
-    let empty = Pipeline::new(shared.key().protocol);
-    let waiting = std::mem::replace(&mut inner.line.pipeline, empty);
+    let waiting = inner.line.pipeline.take_waiting();
     shared.settle_charge(&mut inner);
     drop(inner);
     answer_all(waiting, line);

@@ -3,6 +3,7 @@
 //! Owns: [`Pipeline`]: the bytes to write, the line of waiting requests, the framing of replies. Never
 //! knows: sockets, clocks, the meaning of a request.
 
+mod deferred;
 mod delivery;
 mod entry;
 pub(in crate::upstream) mod pinned;
@@ -17,20 +18,11 @@ use bytes::{Buf, BytesMut};
 use crate::base::limits;
 use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Skips, Ticket};
-use delivery::FirstError;
+use deferred::Deferred;
 pub(crate) use delivery::{Answered, Broken, Delivery, Note};
+use delivery::{FirstError, Frame};
 use entry::Entry;
 use secret::Secrets;
-
-/// A piece of a frame at the front of what the server has sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
-    pub used: usize,
-    /// The frame's first byte.
-    pub kind: u8,
-    /// The frame ends with this piece.
-    pub done: bool,
-}
 
 /// First in, first out: the order of RESP.
 #[derive(Debug)]
@@ -55,6 +47,10 @@ pub struct Pipeline<W> {
     begun_bytes: usize,
     /// The first error among the replies that the oldest request skips.
     first_error: FirstError,
+    /// What completes others and is sent again later, if anything was.
+    deferred: Option<Box<Deferred<W>>>,
+    /// Owns it then.
+    completion: fn() -> Option<W>,
 }
 
 impl<W> Pipeline<W> {
@@ -73,6 +69,8 @@ impl<W> Pipeline<W> {
             begun: false,
             begun_bytes: 0,
             first_error: FirstError::default(),
+            deferred: None,
+            completion: || None,
         }
     }
 
@@ -158,7 +156,7 @@ impl<W> Pipeline<W> {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.line.is_empty()
+        self.line.is_empty() && self.deferred_len() == 0
     }
 
     /// Requests in line whose owner waits no longer.
@@ -170,13 +168,14 @@ impl<W> Pipeline<W> {
     /// Bytes of requests in line.
     #[must_use]
     pub fn request_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.deferred.as_ref().map_or(0, |it| it.bytes.len())
     }
 
     /// Memory for requests in line: their bytes, and what is known of each.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.bytes.len() + self.line.len() * size_of::<Entry<W>>()
+        let entries = self.line.len() + self.deferred_len();
+        self.request_bytes() + entries * size_of::<Entry<W>>()
     }
 
     /// What is to be written next.
@@ -337,9 +336,12 @@ impl<W> Pipeline<W> {
                 at: entry.at,
             });
         }
+        let defers = done && entry.late && self.first_error.passes(piece, kind, !self.begun);
         self.begun = !done;
         self.begun_bytes = if done { 0 } else { size };
-        if done && PINNED {
+        if defers {
+            self.defer_front();
+        } else if done && PINNED {
             self.retire_pinned();
         } else if done {
             self.retire_front();

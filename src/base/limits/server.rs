@@ -72,6 +72,11 @@ pub(crate) const PASSWORD_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) const PASSWORD_REFUSED_RETRY_MIN: Duration = Duration::from_secs(1);
 /// Longest pause between two runs caused by refused passwords.
 pub(crate) const PASSWORD_REFUSED_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Pause before what `policy.ttl` adds to a write that was answered is sent again, which the server has refused for a
+/// reason that passes; it doubles.
+pub(crate) const COMPLETION_RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest pause between two such attempts.
+pub(crate) const COMPLETION_RETRY_MAX: Duration = Duration::from_secs(2);
 /// Unread bytes of one reply from which on a client counts as a slow reader.
 pub(crate) const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
 /// Sending the end of a connection to the server.

@@ -1,14 +1,25 @@
 //! What a pipeline hands out.
 //!
-//! Owns: [`Delivery`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery shows besides.
+//! Owns: [`Frame`], [`Delivery`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery shows besides.
 //! Never knows: the line, sockets.
 
 use std::time::Instant;
 
+use super::deferred::passes;
 use crate::base::limits;
 use crate::resp::ReplyError;
 use crate::traffic::Ticket;
 use crate::upstream::not_primary::{Sign, sign, sign_within};
+
+/// A piece of a frame at the front of what the server has sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub used: usize,
+    /// The frame's first byte.
+    pub kind: u8,
+    /// The frame ends with this piece.
+    pub done: bool,
+}
 
 /// A reply, or a piece of one, and whose it is.
 #[derive(Debug)]
@@ -47,6 +58,11 @@ impl<W> Delivery<'_, W> {
             b'*' if self.block => sign_within(self.bytes),
             _ => None,
         }
+    }
+
+    /// Whether what completes another request is refused for good.
+    pub(in crate::upstream) fn refuses(&self) -> bool {
+        self.error.is_some_and(|line| !passes(line))
     }
 
     /// Whether a reply that is so long would hold up others.
@@ -134,6 +150,11 @@ impl FirstError {
         let full = self.line.len() >= limits::ERROR_CODE_BYTES_MAX;
         self.whole = done || full || self.line.contains(&b' ');
         self.whole.then_some(&self.line)
+    }
+
+    /// Whether a reply whose last piece this is is an error that passes.
+    pub(super) fn passes(&self, piece: &[u8], kind: u8, first: bool) -> bool {
+        kind == b'-' && passes(if first { piece } else { self.line() })
     }
 
     pub(super) fn line(&self) -> &[u8] {

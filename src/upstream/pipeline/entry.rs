@@ -22,6 +22,8 @@ pub(super) struct Entry<W> {
     pub companion: bool,
     /// The request completes one that was answered, and no owner waits for it: it stays until it is answered.
     pub completes: bool,
+    /// The request completes one that was answered, whether or not an owner waits for it.
+    pub late: bool,
     /// Its owner got a time-out; the late reply is dropped.
     pub abandoned: bool,
     /// The proxy's own: it is about this connection and ends with it.
@@ -54,6 +56,7 @@ impl<W> Entry<W> {
             attempts: 0,
             companion: false,
             completes: false,
+            late: false,
             abandoned: false,
             own: false,
             secret: false,
@@ -61,6 +64,13 @@ impl<W> Entry<W> {
             answered: false,
             at,
         }
+    }
+
+    /// The same request for an owner that waits for nothing: it completes one that was answered.
+    pub(super) fn completing<V>(&self, owner: V) -> Entry<V> {
+        let skips = self.skips.anew();
+        let entry = Entry::new(owner, Ticket::default(), self.len, Skips::NONE, true, self.at);
+        Entry { skips, completes: true, late: true, attempts: self.attempts, ..entry }
     }
 
     /// What holds whatever happens to the line.
@@ -74,6 +84,7 @@ impl<W> Entry<W> {
         );
         debug_assert!(!self.completes || self.retry, "what completes another one is not repeated");
         debug_assert!(!self.completes || !self.own, "it is about no connection");
+        debug_assert!(!self.completes || self.late, "what it completes is not answered");
         debug_assert!(self.len > 0 || self.open, "a request of no byte");
     }
 }

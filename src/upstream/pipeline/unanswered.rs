@@ -10,7 +10,7 @@ use bytes::BytesMut;
 
 use super::Pipeline;
 use super::entry::Entry;
-use crate::resp::ReplyScanner;
+use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 
 impl<W> Pipeline<W> {
@@ -29,8 +29,8 @@ impl<W> Pipeline<W> {
         let kept = line.len();
         let mut start = 0;
         let (mut exhausted, mut gone) = (0, 0);
-        // Whether the outcome of the request before is unknown.
-        let mut doubtful = false;
+        // Whether the outcome of the request before is unknown; whether everything before is the proxy's own.
+        let (mut doubtful, mut first) = (false, true);
         for (index, mut entry) in line.into_iter().enumerate() {
             let end = start + entry.len;
             let request = old.get(start..end).unwrap_or_default();
@@ -38,6 +38,8 @@ impl<W> Pipeline<W> {
             let started = begun && index == 0;
             // What it completes may not have been executed.
             let orphan = entry.companion && doubtful;
+            entry.late |= entry.companion && first;
+            first &= entry.own;
             doubtful |= !entry.own;
             entry.abandoned &= !entry.completes;
             if !entry.abandoned && !entry.own {
@@ -79,9 +81,76 @@ impl<W> Pipeline<W> {
     pub fn note_completes(&mut self) {
         debug_assert!(!self.line.is_empty(), "no request was put in line");
         if let Some(entry) = self.line.back_mut() {
-            entry.completes = true;
+            (entry.completes, entry.late) = (true, true);
         }
         self.check_invariants();
+    }
+
+    /// For a shared connection, where what completes others and is refused may be sent again for an owner of its own.
+    #[must_use]
+    pub fn completing(protocol: Protocol, completion: fn() -> Option<W>) -> Self {
+        Self { completion, ..Self::new(protocol) }
+    }
+
+    /// How many requests are deferred.
+    #[inline]
+    pub(super) fn deferred_len(&self) -> usize {
+        self.deferred.as_ref().map_or(0, |it| it.line.len())
+    }
+
+    /// The oldest request completes one that was answered, and the server has refused it for a reason that passes.
+    pub(super) fn defer_front(&mut self) {
+        debug_assert!(self.written > 0, "a reply came before its request was written");
+        let Some(entry) = self.line.pop_front() else { return };
+        debug_assert!(entry.late && !entry.secret, "a session waits for it");
+        let request = self.bytes.split_to(entry.len.min(self.bytes.len()));
+        self.written = self.written.saturating_sub(entry.len);
+        self.abandoned -= usize::from(entry.abandoned);
+        self.first_error.clear();
+        if let Some(owner) = (self.completion)() {
+            self.deferred.get_or_insert_default().put(entry.completing(owner), &request);
+        }
+        self.check_counts();
+    }
+
+    /// Puts what was deferred in line again when its pause is over.
+    pub fn put_deferred(&mut self, now: Instant) {
+        let Some(deferred) = self.deferred.as_mut().filter(|it| !it.line.is_empty()) else {
+            return;
+        };
+        if deferred.is_due(now) {
+            self.bytes.extend_from_slice(&std::mem::take(&mut deferred.bytes));
+            let line = std::mem::take(&mut deferred.line);
+            self.line.extend(line.into_iter().map(|entry| Entry { at: now, ..entry }));
+            self.check_invariants();
+        }
+    }
+
+    /// Takes out, while there is no connection, everything that owners wait for. What completes a request that was
+    /// answered stays.
+    pub fn take_waiting(&mut self) -> Self {
+        debug_assert_eq!(self.written, 0, "only without a connection");
+        let mut taken = Self::new(self.protocol);
+        let (line, mut bytes) = (std::mem::take(&mut self.line), std::mem::take(&mut self.bytes));
+        self.abandoned = 0;
+        // What comes first and completes another request follows one that was answered.
+        let mut first = true;
+        for entry in line {
+            let request = bytes.split_to(entry.len.min(bytes.len()));
+            first &= entry.completes || entry.companion;
+            let owner = if first || entry.completes { (self.completion)() } else { None };
+            if let Some(owner) = owner {
+                self.bytes.extend_from_slice(&request);
+                self.line.push_back(entry.completing(owner));
+            }
+            if !entry.completes && !entry.abandoned {
+                taken.bytes.extend_from_slice(&request);
+                taken.line.push_back(entry);
+            }
+        }
+        self.check_invariants();
+        taken.check_invariants();
+        taken
     }
 
     /// A connection is there again, on which nothing is written yet. Requests whose owner is gone are
@@ -172,6 +241,7 @@ impl<W> Pipeline<W> {
         debug_assert_eq!(self.line.len() + moved.line.len(), before.0 + doubled, "one is missing");
         debug_assert!(moved.written == 0 && moved.abandoned == 0, "what has moved is not new");
         debug_assert!(!moved.line.iter().any(|entry| entry.own), "what is about one has moved");
+        (moved.deferred, moved.completion) = (self.deferred.take(), self.completion);
         self.check_invariants();
         moved.check_invariants();
         moved
@@ -317,6 +387,7 @@ impl<W> Pipeline<W> {
                 // It comes first: the request before it was answered.
                 if let Some(owner) = completes().filter(|_| index == 0 && entry.companion) {
                     (entry.owner, entry.companion, entry.completes) = (owner, false, true);
+                    entry.late = true;
                 }
             }
         }
@@ -352,7 +423,7 @@ impl<W> Pipeline<W> {
             self.abandoned -= usize::from(entry.abandoned);
             if let Some(owner) = owner {
                 (entry.owner, entry.companion, entry.completes) = (owner, false, true);
-                entry.abandoned = false;
+                (entry.abandoned, entry.late) = (false, true);
                 kept_bytes.extend_from_slice(&request);
                 kept.push_back(entry);
             } else {
@@ -360,6 +431,10 @@ impl<W> Pipeline<W> {
             }
         }
         debug_assert!(before.is_some() || self.line.is_empty(), "not all of it is given up");
+        if before.is_none() && keeps().is_none() {
+            let deferred = self.deferred.take().unwrap_or_default();
+            deferred.line.iter().for_each(|entry| report(&entry.owner, entry.ticket, &[]));
+        }
         if !kept.is_empty() {
             kept_bytes.extend_from_slice(&self.bytes);
             kept.append(&mut self.line);

@@ -184,7 +184,7 @@ impl Model {
     }
 
     /// What completes a write is executed if that was acknowledged, however long there is no connection, unless it was
-    /// sent as often as it may be or the server refused it. On another connection than that of its write it is executed
+    /// sent as often as it may be or its session got the error. On another connection than that of its write it is executed
     /// only then.
     fn check_companion(
         &self,
@@ -218,11 +218,6 @@ impl Model {
             let all = asked.iter().enumerate().filter(|(_, one)| one.kind == Kind::Companion);
             self.given_up.extend(all.map(|(ticket, _)| (session, ticket)));
         }
-    }
-
-    /// The server has refused what completes these.
-    pub fn excuse(&mut self, refused: &[(usize, usize)]) {
-        self.given_up.extend(refused);
     }
 
     /// What completes a write is not sent any more, and may be missing.

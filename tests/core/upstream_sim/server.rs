@@ -87,8 +87,6 @@ pub struct Server {
     pub wires: Vec<Wire>,
     /// In the order of execution.
     pub executed: Vec<Executed>,
-    /// What completes writes, and was answered with an error: session and ticket.
-    pub refused: Vec<(usize, usize)>,
     pub latency: Duration,
     /// Packets vanish.
     pub path_is_dead: bool,
@@ -113,7 +111,6 @@ impl Server {
         Self {
             wires: Vec::new(),
             executed: Vec::new(),
-            refused: Vec::new(),
             latency,
             path_is_dead: false,
             refuses: false,
@@ -324,9 +321,6 @@ impl Server {
         };
         if writes && !answer.starts_with('-') {
             self.executed.push(Executed { session, ticket, wire: at, arrived });
-        }
-        if kind == "C" && answer.starts_with('-') {
-            self.refused.push((session, usize::try_from(ticket).unwrap()));
         }
         if kind == "S" {
             let time = Duration::from_millis(words.next().unwrap().parse().unwrap());

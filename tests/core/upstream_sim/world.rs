@@ -623,8 +623,7 @@ impl World {
         match (after, reached) {
             (After::Serve, Reached::Up(wire)) => self.up(at, life, wire),
             (After::Answer, _) => {
-                let waiting = Pipeline::new(KEYS[life.entry.key].protocol);
-                let waiting = std::mem::replace(&mut life.line.pipeline, waiting);
+                let waiting = life.line.pipeline.take_waiting();
                 self.answer_all(waiting);
             }
             (After::Refuse, _) => self.give_up(at, life, None),
@@ -990,7 +989,7 @@ impl World {
                     self.node.handle_alive(self.now);
                 }
                 Action::Misplaced => live.misplaced = true,
-                Action::NotCompleted => self.model.excuse(&self.server.refused),
+                Action::NotCompleted => panic!("what is refused for a while is given up"),
                 Action::HealthCheck(false) => {}
                 Action::End(_) => panic!("the carrier keeps its end"),
             }
@@ -1064,9 +1063,7 @@ impl World {
     /// Answers all requests as the server does at this moment.
     fn answer_all(&mut self, requests: Pipeline<Owner<usize>>) {
         for (owner, ticket, _) in requests.into_requests() {
-            if owner.is_completion() {
-                self.model.excuse_companions();
-            }
+            assert!(!owner.is_completion(), "what completes a write is given up");
             let Some(session) = owner.into_session() else { continue };
             let asked = self.model.of(session, ticket.0);
             assert!(asked.end.is_none() && asked.said.is_empty());

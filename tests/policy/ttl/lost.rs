@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use super::support::client::Target;
+use super::support::client::{Client, Target};
 use super::support::proxy::{Proxy, configuration, directory, listener};
 use super::support::real_server::{Brand, Server, free_port, wait_until};
 use super::{has_default, inject};
@@ -80,7 +80,7 @@ fn pass_requests(
 
 /// A proxy, with these lines in `[upstream]`, whose way to the server can be cut.
 fn start(upstream: &str) -> (Server, Cut, Proxy) {
-    let server = Server::plain(Brand::Redis);
+    let server = Server::new(Brand::Redis, false, &["--busy-reply-threshold", "50"]);
     let cut = Cut::before(server.port);
     let (target, telemetry) = (Target::Tcp(free_port()), free_port());
     let head = configuration(&server, &listener(&target, ""), "+@all ~* &*", telemetry);
@@ -134,4 +134,59 @@ fn key_that_was_written_lives_as_long_as_it_may_although_the_server_is_unreachab
         cut.refuses.store(false, SeqCst);
         wait_until(&format!("{key} has a time to live"), || has_default(&server, &key));
     }
+}
+
+/// Writes a list, whose EXPIRE vanishes with its connection and is sent again to a server in another state.
+fn write_before(state: &[&str], database: &str, watches: bool) -> (Server, Proxy, Client) {
+    let (server, cut, proxy) = start("");
+    let mut client = proxy.client();
+    if watches {
+        assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+    }
+    assert_eq!(client.ask_text(&["SELECT", database]), "+OK");
+    cut.refuses.store(true, SeqCst);
+    cut.armed.store(true, SeqCst);
+    assert_eq!(client.ask_text(&["RPUSH", "list", "1"]), ":1", "it is acknowledged");
+    wait_until("the EXPIRE has vanished", || !cut.armed.load(SeqCst));
+    let mut operator = server.observer();
+    operator.send(state);
+    let mut other = server.observer();
+    if state[0] == "EVAL" {
+        wait_until("it is busy", || other.ask_text(&["PING"]).starts_with("-BUSY "));
+    } else {
+        assert_eq!(other.ask_text(&["PING"]), "+PONG");
+    }
+    cut.refuses.store(false, SeqCst);
+    (server, proxy, other)
+}
+
+#[test]
+fn key_that_was_written_lives_as_long_as_it_may_although_the_server_refuses_that_for_a_while() {
+    let busy: (&[&str], &[&str]) = (&["EVAL", "while true do end", "0"], &["SCRIPT", "KILL"]);
+    let without_replicas: (&[&str], &[&str]) = (
+        &["CONFIG", "SET", "min-replicas-to-write", "1"],
+        &["CONFIG", "SET", "min-replicas-to-write", "0"],
+    );
+    let replica: (&[&str], &[&str]) =
+        (&["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"]);
+    for (begin, end) in [busy, without_replicas, replica] {
+        for (database, watches) in [("0", false), ("0", true), ("9", false), ("9", true)] {
+            let (server, proxy, mut operator) = write_before(begin, database, watches);
+            std::thread::sleep(Duration::from_millis(1500));
+            assert_eq!(operator.ask_text(end), "+OK");
+            let mut observer = server.observer();
+            wait_until("it serves", || observer.ask_text(&["SELECT", database]) == "+OK");
+            wait_until(&format!("{begin:?} {database}: it has a time to live"), || {
+                !observer.ask_text(&["TTL", "list"]).starts_with(":-")
+            });
+            assert!(!proxy.log().contains("POL-W006"), "nothing is given up");
+        }
+    }
+}
+
+#[test]
+fn time_to_live_that_the_server_refuses_for_good_is_given_up_with_a_warning() {
+    let (server, proxy, _) = write_before(&["ACL", "SETUSER", "default", "-expire"], "0", true);
+    wait_until("it is given up", || proxy.log().contains("POL-W006"));
+    assert!(!has_default(&server, "list"));
 }
