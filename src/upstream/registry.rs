@@ -17,7 +17,7 @@ const STALLED_MIN: usize = 2;
 pub trait Member {
     fn key(&self) -> PoolKey;
     fn number(&self) -> u64;
-    /// Whether the server serves others, but has not answered the head of its line for a while.
+    /// Whether the server serves others, but has not begun to answer the head of its line for a while.
     fn is_stalled(&self) -> bool;
     /// Whether there is no connection and nothing waits for one.
     fn is_idle(&self) -> bool;

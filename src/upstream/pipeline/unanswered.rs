@@ -449,6 +449,11 @@ impl<W> Pipeline<W> {
         self.line.iter().all(|entry| entry.abandoned || entry.own)
     }
 
+    /// Whether a part of the reply to the oldest request has come.
+    pub(in crate::upstream) const fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Whether a request is written that must not be written again, and whose owner still waits for it.
     pub fn has_outstanding_writes(&self) -> bool {
         let mut end = 0;

@@ -127,6 +127,27 @@ fn names_of_clients_do_not_wait_for_a_script() {
     }
 }
 
+/// Half a reply holds up its own connection alone: writes do not wait there as while the server holds them.
+#[test]
+fn replies_that_never_end_delay_no_write_of_others() {
+    let server = FakeServer::start();
+    server.order("GET endless", Order::Say(b"*2147483647\r\n".to_vec()), usize::MAX);
+    let proxy = before(&server, "", "");
+    let mut other = proxy.client();
+    let mut readers = Vec::new();
+    for number in 1..=3 {
+        let mut reader = proxy.client();
+        reader.send(&["GET", "endless"]);
+        readers.push(reader);
+        proxy.await_metric("respgate_upstream_connections{state=\"draining\"}", |count| {
+            count > f64::from(number) - 0.5
+        });
+        for _ in 0..5 {
+            assert_eq!(soon(&mut other, &["SET", "k", "1"]), "+OK", "{number}");
+        }
+    }
+}
+
 #[test]
 fn reads_are_served_while_writes_are_paused() {
     for brand in brands() {
