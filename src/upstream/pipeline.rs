@@ -156,7 +156,7 @@ impl<W> Pipeline<W> {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.line.is_empty() && self.deferred_len() == 0
+        self.line.is_empty() && deferred::len(self.deferred.as_deref()) == 0
     }
 
     /// Requests in line whose owner waits no longer.
@@ -174,7 +174,7 @@ impl<W> Pipeline<W> {
     /// Memory for requests in line: their bytes, and what is known of each.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let entries = self.line.len() + self.deferred_len();
+        let entries = self.line.len() + deferred::len(self.deferred.as_deref());
         self.request_bytes() + entries * size_of::<Entry<W>>()
     }
 
@@ -336,25 +336,27 @@ impl<W> Pipeline<W> {
                 at: entry.at,
             });
         }
-        let defers = done && entry.late && self.first_error.passes(piece, kind, !self.begun);
+        let refused = done && self.first_error.passes(piece, kind, !self.begun);
         self.begun = !done;
         self.begun_bytes = if done { 0 } else { size };
-        if defers {
-            self.defer_front();
-        } else if done && PINNED {
+        if done && PINNED {
             self.retire_pinned();
         } else if done {
-            self.retire_front();
+            self.retire_front(refused);
         }
         Ok(())
     }
 
-    /// The oldest request is answered.
-    fn retire_front(&mut self) {
+    /// The oldest request is answered; `refused`: it was not executed.
+    fn retire_front(&mut self, refused: bool) {
         debug_assert!(!self.pinned, "it may go on there");
         let Some(entry) = self.line.pop_front() else { return };
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
         self.abandoned -= usize::from(entry.abandoned);
+        entry.void_next(refused, self.line.front_mut());
+        if refused && entry.late {
+            deferred::put(&mut self.deferred, (self.completion)(), &entry, &self.bytes);
+        }
         if entry.secret {
             self.secrets.wipe_front(&mut self.bytes, entry.len);
         }

@@ -46,6 +46,27 @@ pub(super) struct Deferred<W> {
     repeated: u32,
 }
 
+/// How many requests are deferred.
+pub(super) fn len<W>(deferred: Option<&Deferred<W>>) -> usize {
+    deferred.map_or(0, |it| it.line.len())
+}
+
+/// The server has refused what completes another request, which is at the front of `bytes`: `owner`, if there is one,
+/// has it sent again.
+#[cold]
+pub(super) fn put<W>(
+    deferred: &mut Option<Box<Deferred<W>>>,
+    owner: Option<W>,
+    entry: &Entry<W>,
+    bytes: &[u8],
+) {
+    debug_assert!(entry.late && !entry.secret, "a session waits for it");
+    if let Some(owner) = owner {
+        let request = bytes.get(..entry.len).unwrap_or_default();
+        deferred.get_or_insert_default().put(entry.completing(owner), request);
+    }
+}
+
 impl<W> Default for Deferred<W> {
     fn default() -> Self {
         let (line, bytes) = (VecDeque::new(), BytesMut::new());

@@ -154,7 +154,8 @@ impl FirstError {
 
     /// Whether a reply whose last piece this is is an error that passes.
     pub(super) fn passes(&self, piece: &[u8], kind: u8, first: bool) -> bool {
-        kind == b'-' && passes(if first { piece } else { self.line() })
+        let line = if first { Some(piece) } else { self.whole.then_some(&*self.line) };
+        kind == b'-' && line.is_some_and(passes)
     }
 
     pub(super) fn line(&self) -> &[u8] {

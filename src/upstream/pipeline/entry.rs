@@ -20,6 +20,8 @@ pub(super) struct Entry<W> {
     pub attempts: u8,
     /// The request completes the one before it, and is repeated only if that one's outcome is known.
     pub companion: bool,
+    /// The server has not executed the request that this one completes.
+    pub void: bool,
     /// The request completes one that was answered, and no owner waits for it: it stays until it is answered.
     pub completes: bool,
     /// The request completes one that was answered, whether or not an owner waits for it.
@@ -55,6 +57,7 @@ impl<W> Entry<W> {
             retry,
             attempts: 0,
             companion: false,
+            void: false,
             completes: false,
             late: false,
             abandoned: false,
@@ -71,6 +74,14 @@ impl<W> Entry<W> {
         let skips = self.skips.anew();
         let entry = Entry::new(owner, Ticket::default(), self.len, Skips::NONE, true, self.at);
         Entry { skips, completes: true, late: true, attempts: self.attempts, ..entry }
+    }
+
+    /// It is answered; if the server `refused` to execute it, what completes it, `next`, is sent on no other connection.
+    #[inline(always)]
+    pub(super) fn void_next(&self, refused: bool, next: Option<&mut Self>) {
+        if (refused && !self.companion) || self.void {
+            next.into_iter().filter(|next| next.companion).for_each(|next| next.void = true);
+        }
     }
 
     /// What holds whatever happens to the line.

@@ -26,6 +26,10 @@ pub struct PinnedLine {
     sign: Option<Sign>,
     /// Requests in line that complete others.
     companions: VecDeque<Companion>,
+    /// The server has not executed the request that was answered last, those that complete others aside.
+    refused: bool,
+    /// The answer that comes is such a refusal.
+    refusing: bool,
     /// Memory for those.
     companion_bytes: usize,
     /// The one that is to be sent on another connection: what it completes is answered.
@@ -90,6 +94,8 @@ impl PinnedLine {
             doubtful: false,
             sign: None,
             companions: VecDeque::new(),
+            refused: false,
+            refusing: false,
             companion_bytes: 0,
             outstanding: None,
         }
@@ -203,10 +209,11 @@ impl PinnedLine {
     ) -> Reply<'_> {
         debug_assert!(!piece.is_empty(), "nothing is no part of a reply");
         let (mut reply, mut sign, mut refuses) = (Reply::Unwanted, None, None);
-        let mut answered = None;
+        let (mut answered, mut refused) = (None, false);
         let taken = self.pipeline.take_reply::<true>(piece, kind, done, &mut None, |delivery| {
             let ticket = delivery.ticket;
             sign = delivery.sign();
+            refused = !delivery.skipped && delivery.error.is_some() && !delivery.refuses();
             see(&delivery);
             answered = Some(ticket).filter(|_| delivery.done);
             if delivery.skipped {
@@ -217,7 +224,13 @@ impl PinnedLine {
                 reply = Reply::MultiRefused(ticket);
             }
         });
-        self.take_companion(answered);
+        self.refusing |= refused;
+        if answered.is_some() {
+            let refused = std::mem::take(&mut self.refusing);
+            if self.take_companion(answered).is_none() {
+                self.refused = refused;
+            }
+        }
         self.pipeline.check_invariants();
         debug_assert!(refuses.is_none() || reply == Reply::Unwanted, "two replies in one piece");
         debug_assert!(now >= self.opened_at, "it was opened later");
@@ -253,7 +266,7 @@ impl PinnedLine {
         self.doubtful |= !self.is_quiet();
         let losses = self.pipeline.take_losses(why);
         let first = losses.first().map(|(ticket, _)| *ticket);
-        self.outstanding = self.take_companion(first);
+        self.outstanding = self.take_companion(first).filter(|_| !self.refused);
         (self.companions, self.companion_bytes) = (VecDeque::new(), 0);
         debug_assert!(
             self.outstanding.is_none() || !losses.is_empty(),

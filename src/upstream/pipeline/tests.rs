@@ -400,6 +400,25 @@ fn pipeline_keeps_what_belongs_to_a_request_that_is_sent() {
     assert_eq!(p.unwritten(), b"ab");
 }
 
+/// What the server refused to execute is completed by nothing on another connection; an error of the command itself may
+/// come behind a part of its effects.
+#[test]
+fn request_that_was_not_executed_is_not_completed_elsewhere() {
+    for (answer, stays) in [("+OK", 2), ("-READONLY no", 0), ("-ERR script: half", 2)] {
+        let mut p: Pipeline<&str> = Pipeline::new(Protocol::Resp2);
+        p.push("write", Ticket(0), b"w", Skips::NONE, false, at());
+        for number in 1..=2 {
+            p.push("expire", Ticket(number), b"e", Skips::NONE, true, at());
+            p.note_companion();
+        }
+        write(&mut p, 2);
+        p.handle_bytes(format!("{answer}\r\n").as_bytes(), None, |_| {}).unwrap();
+        let mut lost = Vec::new();
+        p.handle_loss(|_| true, |_, ticket, loss, _| lost.push((ticket, loss)));
+        assert_eq!((p.len(), lost.len()), (stays, 2 - stays), "{answer}: {lost:?}");
+    }
+}
+
 #[test]
 fn secret_is_wiped_and_is_for_one_connection_alone() {
     let now = crate::base::clock::now();

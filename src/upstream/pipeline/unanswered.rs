@@ -36,9 +36,9 @@ impl<W> Pipeline<W> {
             let request = old.get(start..end).unwrap_or_default();
             let sent = end <= written;
             let started = begun && index == 0;
-            // What it completes may not have been executed.
-            let orphan = entry.companion && doubtful;
-            entry.late |= entry.companion && first;
+            // What it completes may not, or must not, have been executed.
+            let orphan = entry.companion && (doubtful || entry.void);
+            entry.late |= entry.companion && first && !entry.void;
             first &= entry.own;
             doubtful |= !entry.own;
             entry.abandoned &= !entry.completes;
@@ -90,27 +90,6 @@ impl<W> Pipeline<W> {
     #[must_use]
     pub fn completing(protocol: Protocol, completion: fn() -> Option<W>) -> Self {
         Self { completion, ..Self::new(protocol) }
-    }
-
-    /// How many requests are deferred.
-    #[inline]
-    pub(super) fn deferred_len(&self) -> usize {
-        self.deferred.as_ref().map_or(0, |it| it.line.len())
-    }
-
-    /// The oldest request completes one that was answered, and the server has refused it for a reason that passes.
-    pub(super) fn defer_front(&mut self) {
-        debug_assert!(self.written > 0, "a reply came before its request was written");
-        let Some(entry) = self.line.pop_front() else { return };
-        debug_assert!(entry.late && !entry.secret, "a session waits for it");
-        let request = self.bytes.split_to(entry.len.min(self.bytes.len()));
-        self.written = self.written.saturating_sub(entry.len);
-        self.abandoned -= usize::from(entry.abandoned);
-        self.first_error.clear();
-        if let Some(owner) = (self.completion)() {
-            self.deferred.get_or_insert_default().put(entry.completing(owner), &request);
-        }
-        self.check_counts();
     }
 
     /// Puts what was deferred in line again when its pause is over.
