@@ -76,7 +76,8 @@ impl<W> Entry<W> {
         Entry { skips, completes: true, late: true, attempts: self.attempts, ..entry }
     }
 
-    /// It is answered; if the server `refused` to execute it, what completes it, `next`, is sent on no other connection.
+    /// The request is answered; if the server `refused` to execute it, what completes it, `next`, is sent on no other
+    /// connection.
     #[inline(always)]
     pub(super) fn void_next(&self, refused: bool, next: Option<&mut Self>) {
         if (refused && !self.companion) || self.void {
