@@ -364,7 +364,8 @@ impl<W> Pipeline<W> {
                 self.abandoned += 1;
                 report(&entry.owner, entry.ticket, request);
                 // It comes first: the request before it was answered.
-                if let Some(owner) = completes().filter(|_| index == 0 && entry.companion) {
+                let outstanding = index == 0 && entry.companion && !entry.void;
+                if let Some(owner) = completes().filter(|_| outstanding) {
                     (entry.owner, entry.companion, entry.completes) = (owner, false, true);
                     entry.late = true;
                 }
