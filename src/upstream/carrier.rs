@@ -319,7 +319,10 @@ impl<L> Carrier<L> {
         let link = self.successor.take();
         debug_assert!(link.is_some(), "a line moves over to nothing");
         self.check_invariants();
-        link.map(|link| (line.pipeline.move_over(|owner| owner.session().map(&id)), link))
+        let link = link?;
+        let mut moved = line.pipeline.move_over(|owner| owner.session().map(&id));
+        line.pipeline.pass_deferred(&mut moved);
+        Some((moved, link))
     }
 
     /// While the server reports that it is busy with a script: the requests that another connection could carry, if

@@ -137,6 +137,21 @@ mod tests {
     }
 
     #[test]
+    fn deferred_request_stays_when_the_others_are_answered_and_moves_to_their_next_connection() {
+        let now = crate::base::clock::now();
+        let mut line: Pipeline<u32> = Pipeline::completing(Protocol::Resp2, || Some(7));
+        line.push(7, Ticket(0), b"EXPIRE", Skips::NONE, true, now);
+        line.note_completes();
+        line.push(1, Ticket(1), b"GET", Skips::NONE, true, now);
+        line.wrote(6);
+        line.handle_bytes(b"-BUSY a script runs\r\n", None, |_| {}).unwrap();
+        let mut moved = line.move_over(|owner| Some(*owner as usize));
+        assert_eq!((line.request_bytes(), moved.request_bytes()), (6, 3), "only GET is answered");
+        line.pass_deferred(&mut moved);
+        assert!(line.is_empty() && moved.request_bytes() == 9);
+    }
+
+    #[test]
     fn requests_that_complete_others_stay_when_the_others_are_answered() {
         let now = crate::base::clock::now();
         let mut line: Pipeline<u32> = Pipeline::completing(Protocol::Resp2, || Some(7));

@@ -105,6 +105,12 @@ impl<W> Pipeline<W> {
         }
     }
 
+    /// What is deferred is sent on the connection of `next`, which carries what has moved over.
+    pub fn pass_deferred(&mut self, next: &mut Self) {
+        debug_assert!(next.deferred.is_none(), "what is deferred there is forgotten");
+        next.deferred = self.deferred.take();
+    }
+
     /// Takes out, while there is no connection, everything that owners wait for. What completes a request that was
     /// answered stays.
     pub fn take_waiting(&mut self) -> Self {
@@ -220,7 +226,7 @@ impl<W> Pipeline<W> {
         debug_assert_eq!(self.line.len() + moved.line.len(), before.0 + doubled, "one is missing");
         debug_assert!(moved.written == 0 && moved.abandoned == 0, "what has moved is not new");
         debug_assert!(!moved.line.iter().any(|entry| entry.own), "what is about one has moved");
-        (moved.deferred, moved.completion) = (self.deferred.take(), self.completion);
+        moved.completion = self.completion;
         self.check_invariants();
         moved.check_invariants();
         moved
