@@ -119,6 +119,9 @@ fn companion_is_outstanding_once_what_it_completes_is_answered() {
         (3, "+OK\r\n", Some(b"EXPIRE")),
         (9, "+OK\r\n:1\r\n", None),
         (2, "", None),
+        // It was not executed, or perhaps in part.
+        (9, "-READONLY no\r\n", None),
+        (9, "-ERR script: half\r\n", Some(b"EXPIRE")),
     ] {
         let (mut line, now) = line();
         line.push(Ticket(1), b"SET", Skips::NONE, now);
