@@ -44,10 +44,13 @@ pub(crate) fn escape_text(text: &str, colours: bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a text begins with the command to a terminal for a colour: ESC, `[`, digits, `m`.
+/// Whether a text begins with the command to a terminal for one of the looks that respgate gives to words; others hide
+/// what follows.
 fn begins_colour(text: &str) -> bool {
-    let code = text.strip_prefix("\x1b[").and_then(|rest| rest.split_once('m'));
-    code.is_some_and(|(code, _)| code.len() <= 2 && code.bytes().all(|byte| byte.is_ascii_digit()))
+    matches!(
+        text.as_bytes(),
+        [0x1b, b'[', b'0'..=b'2', b'm', ..] | [0x1b, b'[', b'3', b'1'..=b'3', b'm', ..]
+    )
 }
 
 /// The same JSON (RFC 8259 §7), in which no text of others changes how the rest of its line is shown. Control
@@ -77,9 +80,9 @@ mod tests {
 
     #[test]
     fn text_of_others_is_escaped_and_colours_and_lines_stay() {
-        let said = "\x1b[31mred\x1b[0m\ta\u{202e}b\u{9b}1m\r\n\x1b[2J\x1b[\x1b]0;m";
+        let said = "\x1b[31mred\x1b[0m\ta\u{202e}b\u{9b}1m\r\n\x1b[2J\x1b[8m\x1b[\x1b]0;m";
         let shown = escape_text(said, true);
-        let rest = "\ta\\u{202e}b\\u{9b}1m\\r\n\\u{1b}[2J\\u{1b}[\\u{1b}]0;m";
+        let rest = "\ta\\u{202e}b\\u{9b}1m\\r\n\\u{1b}[2J\\u{1b}[8m\\u{1b}[\\u{1b}]0;m";
         assert_eq!(shown, format!("\x1b[31mred\x1b[0m{rest}"));
         assert_eq!(escape_text(said, false), format!("\\u{{1b}}[31mred\\u{{1b}}[0m{rest}"));
         assert!(matches!(escape_text("plain é\n", false), Cow::Borrowed("plain é\n")));
