@@ -190,10 +190,9 @@ impl Listener {
                 }),
                 Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-                    let mut peer = Peer::between(path, path);
+                    let mut peer = Peer::between(path, path, Arc::clone(&this.address));
                     (peer.is_unix, peer.fd) = (true, stream.as_raw_fd());
                     peer.identity = uid.map_or(PeerIdentity::Anonymous, PeerIdentity::Uid);
-                    peer.listener = Arc::clone(&this.address);
                     this.admit(stream, &place, peer, &worker);
                 }),
             };
@@ -220,9 +219,9 @@ impl Listener {
             let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
         }
         let local = stream.local_addr().unwrap_or(from);
-        let mut peer = Peer::between(&from.to_string(), &local.to_string());
+        let (from_text, local) = (from.to_string(), local.to_string());
+        let mut peer = Peer::between(&from_text, &local, Arc::clone(&self.address));
         (peer.origin, peer.fd) = (origin_of(from), stream.as_raw_fd());
-        peer.listener = Arc::clone(&self.address);
         peer
     }
 

@@ -72,9 +72,10 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A client whose connection leads from `address` to `local`, which are shorter than 64 KiB; it proves nothing.
+    /// A client of this listener whose connection leads from `address` to `local`, which are shorter than 64 KiB; it
+    /// proves nothing.
     #[must_use]
-    pub fn between(address: &str, local: &str) -> Self {
+    pub fn between(address: &str, local: &str, listener: Arc<str>) -> Self {
         let address_bytes = u16::try_from(address.len()).unwrap_or_default();
         debug_assert_eq!(usize::from(address_bytes), address.len(), "an address is no document");
         Self {
@@ -84,7 +85,7 @@ impl Peer {
             origin: Origin::Here,
             fd: -1,
             identity: PeerIdentity::Anonymous,
-            listener: Arc::from(""),
+            listener,
         }
     }
 
@@ -120,7 +121,7 @@ impl Peer {
 
 impl Default for Peer {
     fn default() -> Self {
-        Self::between("127.0.0.1:0", "127.0.0.1:0")
+        Self::between("127.0.0.1:0", "127.0.0.1:0", Arc::from(""))
     }
 }
 
