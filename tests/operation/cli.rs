@@ -688,6 +688,24 @@ fn top_prints_one_picture_or_why_not() {
     assert_eq!(respgate(&["top", "--interval", "1"], &[]).0, 2);
 }
 
+/// Runs this on a terminal until it shows a picture; also returns what was shown.
+fn begin_on_a_terminal(line: &str) -> (std::process::Child, Vec<u8>) {
+    let mut script = Command::new("script")
+        .args(["-qec", &format!("bash -c '{line}'"), "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut shown, mut part) = (Vec::new(), [0; 4096]);
+    // Of a picture only cells that are not blank are sent.
+    while !String::from_utf8_lossy(&shown).contains("REACHABLE") {
+        let read = std::io::Read::read(script.stdout.as_mut().unwrap(), &mut part).unwrap();
+        assert!(read > 0 && shown.len() < 1 << 20, "{}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&part[..read]);
+    }
+    (script, shown)
+}
+
 /// However the view ends, the terminal shows what it showed before.
 #[test]
 fn top_restores_the_terminal() {
@@ -701,22 +719,7 @@ fn top_restores_the_terminal() {
             pid.display(),
             env!("CARGO_BIN_EXE_respgate")
         );
-        let mut script = Command::new("script")
-            .args(["-qec", &format!("bash -c '{line}'"), "/dev/null"])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut shown = Vec::new();
-        let mut part = [0; 4096];
-        let stdout = script.stdout.as_mut().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        // Of a picture only cells that are not blank are sent.
-        while !text(&shown).contains("REACHABLE") {
-            let read = std::io::Read::read(stdout, &mut part).unwrap();
-            assert!(read > 0 && shown.len() < 1 << 20, "{name}: {}", text(&shown));
-            shown.extend_from_slice(&part[..read]);
-        }
+        let (mut script, mut shown) = begin_on_a_terminal(&line);
         if end.len() == 1 {
             let stdin = script.stdin.as_mut().unwrap();
             std::io::Write::write_all(stdin, end.as_bytes()).unwrap();
@@ -725,10 +728,10 @@ fn top_restores_the_terminal() {
             let kill = Command::new("bash").args(["-c", &format!("kill -{end} {pid}")]).status();
             assert!(kill.unwrap().success(), "{name}");
         }
-        std::io::Read::read_to_end(stdout, &mut shown).unwrap();
+        std::io::Read::read_to_end(script.stdout.as_mut().unwrap(), &mut shown).unwrap();
         drop(script.stdin.take());
         assert!(script.wait().unwrap().success(), "{name}");
-        let shown = text(&shown);
+        let shown = String::from_utf8_lossy(&shown);
         let (entered, left) = (shown.find("\u{1b}[?1049h"), shown.rfind("\u{1b}[?1049l"));
         assert!(entered.is_some() && entered < left, "{name}: {shown:?}");
         assert!(shown.contains("code 0"), "{name}: {shown:?}");
@@ -748,18 +751,7 @@ fn top_ends_with_its_terminal() {
         pid.display(),
         env!("CARGO_BIN_EXE_respgate")
     );
-    let mut script = Command::new("script")
-        .args(["-qec", &format!("bash -c '{line}'"), "/dev/null"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (mut shown, mut part) = (Vec::new(), [0; 4096]);
-    while !String::from_utf8_lossy(&shown).contains("REACHABLE") {
-        let read = std::io::Read::read(script.stdout.as_mut().unwrap(), &mut part).unwrap();
-        assert!(read > 0 && shown.len() < 1 << 20, "{}", String::from_utf8_lossy(&shown));
-        shown.extend_from_slice(&part[..read]);
-    }
+    let (mut script, _) = begin_on_a_terminal(&line);
     let top = std::fs::read_to_string(&pid).unwrap();
     let program = format!("/proc/{}/cmdline", top.trim());
     assert!(std::fs::read_to_string(&program).unwrap().contains("respgate"));
