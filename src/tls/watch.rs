@@ -41,8 +41,17 @@ pub struct Watch {
 /// Device and number of a directory.
 type Inode = (u64, u64);
 
-/// The directories that are watched. One that was removed and made again is another.
-type Directories = BTreeMap<PathBuf, Option<Inode>>;
+/// The directories that are watched.
+type Directories = BTreeMap<PathBuf, Directory>;
+
+/// A directory that is watched, for what is in it. One that was removed and made again is another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Directory {
+    inode: Option<Inode>,
+    /// Every file in it counts, not only `names`.
+    whole: bool,
+    names: BTreeSet<OsString>,
+}
 
 /// What a look at the files has found.
 #[derive(Debug)]
@@ -161,11 +170,9 @@ impl Sight {
 
 /// Watches directories; and whether all of them are watched.
 fn watch(directories: &Directories, changed: Arc<Notify>) -> (Option<RecommendedWatcher>, bool) {
+    let of = directories.clone();
     let handler = move |event: notify::Result<notify::Event>| {
-        // Reading the files must not look like a change.
-        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
-        let harmless = event.is_ok_and(|e| e.kind.is_access() && e.kind != written);
-        if !harmless {
+        if event.map_or(true, |event| counts(&event, &of)) {
             changed.notify_one();
         }
     };
@@ -175,6 +182,25 @@ fn watch(directories: &Directories, changed: Arc<Notify>) -> (Option<Recommended
         up &= watcher.watch(directory, RecursiveMode::NonRecursive).is_ok();
     }
     (Some(watcher), up)
+}
+
+/// Whether what happened can be a change of the files. Logs that are written beside them are none.
+fn counts(event: &notify::Event, directories: &Directories) -> bool {
+    // Reading the files must not look like a change.
+    let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    if event.kind.is_access() && event.kind != written {
+        return false;
+    }
+    // An event without a path is that others were dropped.
+    event.paths.is_empty() || event.paths.iter().any(|path| concerns(path, directories))
+}
+
+fn concerns(path: &Path, directories: &Directories) -> bool {
+    if directories.contains_key(path) {
+        return true;
+    }
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return true };
+    directories.get(above).is_none_or(|it| it.whole || it.names.contains(name))
 }
 
 fn stamps(paths: &[PathBuf]) -> Vec<Option<FileState>> {
@@ -190,19 +216,21 @@ fn stamps(paths: &[PathBuf]) -> Vec<Option<FileState>> {
 
 /// The directories in which a change of a file is noticed.
 fn directories(paths: &[PathBuf]) -> Directories {
-    let mut found = BTreeSet::new();
+    let mut found = Directories::new();
     for path in paths {
         if path.is_dir() {
-            found.insert(path.clone());
+            found.entry(path.clone()).or_default().whole = true;
         }
         add_directories(path, &mut found);
     }
-    let inode = |path: &PathBuf| path.metadata().ok().map(|it| (it.dev(), it.ino()));
-    found.into_iter().map(|path| (path.clone(), inode(&path))).collect()
+    for (path, directory) in &mut found {
+        directory.inode = path.metadata().ok().map(|it| (it.dev(), it.ino()));
+    }
+    found
 }
 
 /// The directories of `path` and of all links on the way to it, as far as there is a way.
-fn add_directories(path: &Path, found: &mut BTreeSet<PathBuf>) {
+fn add_directories(path: &Path, found: &mut Directories) {
     let Ok(path) = std::path::absolute(path) else { return };
     let (mut way, mut rest, mut links) = (PathBuf::from("/"), parts(&path), 0);
     while let Some(part) = rest.pop() {
@@ -212,17 +240,18 @@ fn add_directories(path: &Path, found: &mut BTreeSet<PathBuf>) {
         }
         let above = way.clone();
         way.push(&part);
-        match way.read_link() {
+        let target = way.read_link();
+        let ends = rest.is_empty() || !way.exists();
+        if target.is_ok() || ends {
+            found.entry(above.clone()).or_default().names.insert(part);
+        }
+        match target {
             Ok(target) if links < limits::PATH_LINKS_MAX => {
                 links += 1;
-                way = if target.is_absolute() { PathBuf::from("/") } else { above.clone() };
+                way = if target.is_absolute() { PathBuf::from("/") } else { above };
                 rest.extend(parts(&target));
-                found.insert(above);
             }
-            _ if rest.is_empty() || !way.exists() => {
-                found.insert(above);
-                return;
-            }
+            _ if ends => return,
             _ => {}
         }
     }
@@ -241,4 +270,44 @@ fn parts(path: &Path) -> Vec<OsString> {
 fn entries(path: &Path) -> Vec<PathBuf> {
     let found = std::fs::read_dir(path).into_iter().flatten();
     found.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use notify::Event;
+    use notify::event::{CreateKind, Flag, ModifyKind, RemoveKind};
+
+    use super::*;
+
+    #[test]
+    fn change_is_one_of_what_paths_lead_through() {
+        let lab = tempfile::tempdir().unwrap();
+        let root = lab.path().canonicalize().unwrap();
+        for directory in ["secrets/v1", "lists"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        fs::write(root.join("secrets/v1/password"), "secret").unwrap();
+        symlink("v1", root.join("secrets/current")).unwrap();
+        let paths = ["secrets/current/password", "lists", "missing/key"].map(|it| root.join(it));
+        let directories = directories(&paths);
+        let written = EventKind::Modify(ModifyKind::Any);
+        let is_noticed =
+            |kind, path: &str| counts(&Event::new(kind).add_path(root.join(path)), &directories);
+        for path in ["secrets/current", "secrets/v1/password", "lists/any.pem", "lists", "missing"]
+        {
+            assert!(is_noticed(written, path), "{path}");
+        }
+        for path in ["secrets/app.log", "secrets/v1/app.log", "secrets/password", "other"] {
+            for kind in [written, EventKind::Create(CreateKind::File)] {
+                assert!(!is_noticed(kind, path), "{path}");
+            }
+        }
+        assert!(is_noticed(EventKind::Remove(RemoveKind::Folder), "secrets/v1"));
+        assert!(!is_noticed(EventKind::Access(AccessKind::Read), "lists/any.pem"));
+        let dropped = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        assert!(counts(&dropped, &directories), "other events were dropped");
+    }
 }
