@@ -262,6 +262,11 @@ impl Host for Links {
         }
     }
 
+    fn complete_refused(&mut self) {
+        let outstanding = self.lease.as_deref_mut().and_then(|(lease, _)| lease.take_outstanding());
+        outstanding.iter().for_each(|it| self.worker.upstream.complete(it));
+    }
+
     fn end_lease(&mut self, end: LeaseEnd) {
         let Some((mut lease, cause)) = self.lease.take().map(|lease| *lease) else { return };
         self.worker.metrics.pinned(cause, -1);

@@ -326,7 +326,8 @@ impl<L> Carrier<L> {
     }
 
     /// While the server reports that it is busy with a script: the requests that another connection could carry, if
-    /// there were one. They get the answer that the server gives to every client.
+    /// there were one. They get the answer that the server gives to every client. What completes a request that was
+    /// answered stays in line.
     #[inline]
     pub fn take_busy<W: Clone>(
         &self,
@@ -337,7 +338,12 @@ impl<L> Carrier<L> {
         debug_assert!(self.ended.is_some() || line.is_up(), "a line without a connection is busy");
         let busy =
             self.ended.is_none() && self.connection.may_be_busy() && self.connection.is_busy(now());
-        busy.then(|| line.pipeline.move_over(|owner| owner.session().map(&id)))
+        busy.then(|| {
+            let mut moved = line.pipeline.move_over(|owner| owner.session().map(&id));
+            let waiting = moved.take_waiting();
+            line.pipeline.put_behind(moved);
+            waiting
+        })
     }
 
     /// Handles the end of the connection. What was not written, or may be executed twice, waits for the next

@@ -203,7 +203,7 @@ impl Connection {
         debug_assert!(!self.ended, "nothing is read on a connection that has ended");
         debug_assert!(!bytes.is_empty(), "the end of a connection is no piece of a reply");
         self.last_read = now;
-        let (mut alive, mut answered, mut used, mut refused) = (false, false, false, false);
+        let (mut alive, mut answered, mut used) = (false, false, false);
         let mut seen: Option<Sign> = None;
         let mut accepted = None;
         let Self { answer, stall, elapsed, .. } = self;
@@ -215,10 +215,7 @@ impl Connection {
                     return accepted = Some(delivery.kind == b'+');
                 }
                 Owner::Relogin => return,
-                Owner::Completion => {
-                    seen = seen.or_else(|| delivery.sign());
-                    return refused |= delivery.refuses();
-                }
+                Owner::Completion => return seen = seen.or_else(|| delivery.sign()),
                 Owner::Role => {
                     let room = limits::PROBE_REPLY_BYTES_MAX.saturating_sub(answer.len());
                     answer.extend_from_slice(delivery.bytes.get(..room).unwrap_or(delivery.bytes));
@@ -240,7 +237,7 @@ impl Connection {
         if alive {
             self.actions.push_back(Action::HealthCheck(true));
         }
-        if refused {
+        if pipeline.take_refused() {
             self.actions.push_back(Action::NotCompleted);
         }
         accepted.into_iter().for_each(|accepted| self.handle_relogin(accepted));

@@ -208,7 +208,7 @@ impl Lease {
         losses
     }
 
-    /// What completes a request that was answered, and was lost with the connection.
+    /// What completes a request that was answered, and was refused or lost with the connection.
     pub(crate) fn take_outstanding(&mut self) -> Option<Companion> {
         self.line.take_outstanding()
     }

@@ -73,6 +73,7 @@ fn handle_defect(shared: &Shared, context: &UpstreamContext) {
     inner.answer_openers(&Err(gone));
     shared.settle_charge(&mut inner);
     drop(inner);
+    lost.completions().for_each(|_| context.note_not_completed("an internal error"));
     tracing::error!(
         code = "UPS-E002",
         lost = lost.len(),

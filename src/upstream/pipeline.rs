@@ -20,7 +20,7 @@ use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Skips, Ticket};
 use deferred::Deferred;
 pub(crate) use delivery::{Answered, Broken, Delivery, Note};
-use delivery::{FirstError, Frame};
+use delivery::{FirstError, Frame, Refusal};
 use entry::Entry;
 use secret::Secrets;
 
@@ -320,13 +320,14 @@ impl<W> Pipeline<W> {
             let request = self.bytes.get(..entry.len).unwrap_or_default();
             note(Answered { owner, ticket: *ticket, request, size, at: *at });
         }
+        let error = self.first_error.code(piece, kind, (!self.begun, done));
         if !entry.abandoned {
             deliver(Delivery {
                 owner: &entry.owner,
                 ticket: entry.ticket,
                 bytes: piece,
                 kind,
-                error: self.first_error.code(piece, kind, (!self.begun, done)),
+                error,
                 done,
                 refused: entry.skips.are_refused(),
                 skipped: false,
@@ -336,26 +337,25 @@ impl<W> Pipeline<W> {
                 at: entry.at,
             });
         }
-        let refused = done && self.first_error.passes(piece, kind, !self.begun);
+        let refusal = (done && kind == b'-').then(|| self.first_error.refusal(piece, !self.begun));
         self.begun = !done;
         self.begun_bytes = if done { 0 } else { size };
         if done && PINNED {
             self.retire_pinned();
         } else if done {
-            self.retire_front(refused);
+            self.retire_front(refusal);
         }
         Ok(())
     }
 
-    /// The oldest request is answered; `refused`: it was not executed.
-    fn retire_front(&mut self, refused: bool) {
+    /// The oldest request is answered.
+    fn retire_front(&mut self, refusal: Option<Refusal>) {
         debug_assert!(!self.pinned, "it may go on there");
         let Some(entry) = self.line.pop_front() else { return };
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
         self.abandoned -= usize::from(entry.abandoned);
-        entry.void_next(refused, self.line.front_mut());
-        if refused && entry.late {
-            deferred::put(&mut self.deferred, (self.completion)(), &entry, &self.bytes);
+        if let Some(refusal) = refusal {
+            deferred::handle_refusal(refusal, &entry, self);
         }
         if entry.secret {
             self.secrets.wipe_front(&mut self.bytes, entry.len);

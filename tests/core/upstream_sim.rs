@@ -174,7 +174,7 @@ fn run(seed: u64, begin: Instant, loud: bool, replay: &mut Replay<Choices>) {
     let registry = Registry::new(width, max);
     let mut world = World::new(begin, timing, patience, SESSIONS, registry, chance);
     world.loud = loud;
-    world.wanders = true;
+    (world.wanders, world.completes) = (true, 4);
     if choices.chance(50) {
         world.name.change(&mut choices);
     }

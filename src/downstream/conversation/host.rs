@@ -126,6 +126,10 @@ pub trait Host {
         now: Instant,
     ) -> Reply<'_>;
 
+    /// The server has answered with an error there: what completes a request and was refused goes to a shared
+    /// connection.
+    fn complete_refused(&mut self) {}
+
     /// The pinned connection is not needed any more.
     fn end_lease(&mut self, end: LeaseEnd);
     /// What becomes of each request on the pinned connection that is given up: [`PinnedLine::take_losses`].

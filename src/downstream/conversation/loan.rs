@@ -114,6 +114,9 @@ fn take_pinned<'a, H: Host>(
             None
         }
     };
+    if done && kind == b'-' {
+        host.complete_refused();
+    }
     complete_pinned(of, completed, host);
     None
 }

@@ -29,7 +29,7 @@ pub enum Action {
     Proven,
     /// The server has answered a probe, or has not.
     HealthCheck(bool),
-    /// The server has answered what completes a request with an error.
+    /// The server has refused what completes a request that it has executed, and not for a while only.
     NotCompleted,
     /// The server reports that it is no primary.
     Misplaced,

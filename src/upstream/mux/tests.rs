@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +30,21 @@ impl Wake for Bomb {
         if !self.0.swap(true, Ordering::Relaxed) {
             std::panic::resume_unwind(Box::new("a defect"));
         }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -113,15 +129,25 @@ fn shared_connection_whose_task_panics_loses_its_requests_and_is_made_anew() {
         let count = |state: UpstreamState| metrics.sum(|own| own.upstream_connections[state].get());
         assert_eq!(count(UpstreamState::Shared), 1);
 
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let logging = tracing::subscriber::set_default(subscriber);
         let (one, two) =
             (Mailbox::new(1 << 20, upstream.buffers()), Mailbox::new(1 << 20, upstream.buffers()));
         let bomb = Waker::from(Arc::new(Bomb(AtomicBool::new(false))));
         one.drain(&bomb, |_, _| {});
         shared.send(&one, request(1, b"*1\r\n$3\r\nGET\r\n")).unwrap();
+        let expire = request(2, b"*1\r\n$6\r\nEXPIRE\r\n");
+        shared.send(&one, Outgoing { retry: true, companion: true, ..expire }).unwrap();
         shared.send(&two, request(7, b"*1\r\n$3\r\nGET\r\n")).unwrap();
         assert_eq!(arrivals(&two).await, [(7, Some(Loss::OutcomeUnknown))]);
         let first = arrivals(&one).await;
-        assert_eq!(first, [(1, None), (1, Some(Loss::Truncated))], "its reply was under way");
+        let [under_way, behind] = [Loss::Truncated, Loss::OutcomeUnknown].map(Some);
+        assert_eq!(first, [(1, None), (1, under_way), (2, behind)], "its reply was under way");
+        drop(logging);
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("UPS-E002") && log.matches("POL-W006").count() == 1, "{log}");
         assert_eq!(count(UpstreamState::Shared), 0);
         let defects = metrics.sum(|own| {
             let count = own.upstream_disconnects_total[UpstreamDisconnect::Defect].get();

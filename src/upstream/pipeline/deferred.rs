@@ -1,12 +1,14 @@
 //! Requests that complete others and that the server has refused for a reason that passes, until they are sent again.
 //!
-//! Owns: [`Deferred`], [`passes`]. Never knows: clocks, what the requests are.
+//! Owns: [`Deferred`], [`handle_refusal`], [`passes`]. Never knows: clocks, what the requests are.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::Pipeline;
+use super::delivery::Refusal;
 use super::entry::Entry;
 use crate::base::backoff::Backoff;
 use crate::base::limits;
@@ -41,6 +43,8 @@ pub(super) struct Deferred<W> {
     pub bytes: BytesMut,
     /// When they are sent; `None` until the time was looked at behind the first of them.
     until: Option<Instant>,
+    /// The server has refused some for good since that was last asked.
+    refused: bool,
     /// When requests were sent again last, and how often in a row.
     last: Option<Instant>,
     repeated: u32,
@@ -51,18 +55,19 @@ pub(super) fn len<W>(deferred: Option<&Deferred<W>>) -> usize {
     deferred.map_or(0, |it| it.line.len())
 }
 
-/// The server has refused what completes another request, which is at the front of `bytes`: `owner`, if there is one,
-/// has it sent again.
+/// The server has refused `entry`, whose bytes are the first of `pipeline`, and which is not in line any more. If it
+/// completes a request that was executed, it is sent again later, or is to be reported.
 #[cold]
-pub(super) fn put<W>(
-    deferred: &mut Option<Box<Deferred<W>>>,
-    owner: Option<W>,
-    entry: &Entry<W>,
-    bytes: &[u8],
-) {
-    debug_assert!(entry.late && !entry.secret, "a session waits for it");
-    if let Some(owner) = owner {
-        let request = bytes.get(..entry.len).unwrap_or_default();
+pub(super) fn handle_refusal<W>(refusal: Refusal, entry: &Entry<W>, pipeline: &mut Pipeline<W>) {
+    debug_assert!(pipeline.bytes.len() >= entry.len, "its bytes are gone");
+    let deferred = &mut pipeline.deferred;
+    if !entry.is_completing() {
+        let next = pipeline.line.iter_mut().find(|next| !next.own);
+        next.into_iter().for_each(|next| next.note_refused_before(refusal));
+    } else if refusal == Refusal::ForGood {
+        deferred.get_or_insert_default().refused |= !entry.failed;
+    } else if let Some(owner) = (pipeline.completion)() {
+        let request = pipeline.bytes.get(..entry.len).unwrap_or_default();
         deferred.get_or_insert_default().put(entry.completing(owner), request);
     }
 }
@@ -70,11 +75,22 @@ pub(super) fn put<W>(
 impl<W> Default for Deferred<W> {
     fn default() -> Self {
         let (line, bytes) = (VecDeque::new(), BytesMut::new());
-        Self { line, bytes, until: None, last: None, repeated: 0 }
+        Self { line, bytes, until: None, refused: false, last: None, repeated: 0 }
     }
 }
 
 impl<W> Deferred<W> {
+    /// Whether the server has refused some for good since that was last asked.
+    pub(super) fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// The bytes of each.
+    pub(super) fn requests(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.bytes;
+        self.line.iter().map_while(move |entry| rest.split_off(..entry.len))
+    }
+
     pub(super) fn put(&mut self, entry: Entry<W>, request: &[u8]) {
         debug_assert_eq!(entry.len, request.len(), "each byte is a request's");
         self.bytes.extend_from_slice(request);
@@ -118,8 +134,8 @@ mod tests {
         for _ in 0..7 {
             assert_eq!(line.unwritten(), b"EXPIRE");
             line.wrote(6);
-            line.handle_bytes(b"-BUSY a script runs\r\n", None, |it| assert!(!it.refuses()))
-                .unwrap();
+            line.handle_bytes(b"-BUSY a script runs\r\n", None, |_| {}).unwrap();
+            assert!(!line.take_refused(), "it is given up");
             assert!(!line.is_empty() && line.unwritten().is_empty(), "it is kept");
             assert!(line.request_bytes() == 6 && line.held_bytes() > 6, "it is counted");
             let refused_at = now;
@@ -132,8 +148,76 @@ mod tests {
         assert!(pauses[0] < limits::COMPLETION_RETRY_MIN * 2 && pauses[1] > pauses[0]);
         assert!(pauses[6] < limits::COMPLETION_RETRY_MAX + Duration::from_millis(20));
         line.wrote(6);
-        line.handle_bytes(b"-NOPERM no\r\n", None, |it| assert!(it.refuses())).unwrap();
-        assert!(line.is_empty(), "it is given up");
+        line.handle_bytes(b"-NOPERM no\r\n", None, |_| {}).unwrap();
+        assert!(line.is_empty() && line.take_refused() && !line.take_refused(), "it is given up");
+    }
+
+    /// A write of a session and what completes it, with a question of the proxy between them.
+    fn write(now: Instant) -> Pipeline<u32> {
+        let mut line = Pipeline::completing(Protocol::Resp2, || Some(7));
+        line.push(1, Ticket(0), b"write", Skips::NONE, false, now);
+        line.push(1, Ticket(1), b"EXPIRE", Skips::NONE, true, now);
+        line.note_companion();
+        line.wrote(5);
+        line.push_next(9, Ticket(0), b"PING", now);
+        line
+    }
+
+    #[test]
+    fn request_that_a_session_waits_for_is_kept_or_reported_when_only_it_is_refused() {
+        for (written, completed, is_kept, is_reported) in [
+            ("+OK", ":1", false, false),
+            ("+OK", "-BUSY a script runs", true, false),
+            ("+OK", "-NOPERM no", false, true),
+            ("-ERR script: half", "-OOM no", true, false),
+            ("-NOPERM no", "-NOPERM no", false, false),
+            ("-READONLY no", "-READONLY no", false, false),
+            ("-READONLY no", "-NOPERM no", false, false),
+        ] {
+            let mut line = write(crate::base::clock::now());
+            line.wrote(10);
+            let replies = format!("{written}\r\n+PONG\r\n{completed}\r\n");
+            let mut owners = Vec::new();
+            let taken = line.handle_bytes(replies.as_bytes(), None, |it| owners.push(*it.owner));
+            assert_eq!((taken, owners), (Ok(()), vec![1, 9, 1]));
+            assert_eq!(!line.is_empty(), is_kept, "{written}, {completed}");
+            assert_eq!(line.take_refused(), is_reported, "{written}, {completed}");
+        }
+    }
+
+    #[test]
+    fn request_that_was_given_up_before_its_write_was_answered_is_sent_on_the_next_connection() {
+        let now = crate::base::clock::now();
+        let mut line = write(now);
+        line.handle_bytes(b"+O", None, |_| {}).unwrap();
+        let mut late = Vec::new();
+        line.expire(now + Duration::from_secs(1), || Some(7), |_, it, _| late.push(it));
+        assert_eq!(late, [Ticket(1)], "half a reply cannot be taken back");
+        line.handle_bytes(b"K\r\n", None, |_| {}).unwrap();
+        line.handle_loss(|_| true, |_, _, loss, _| panic!("{loss:?}"));
+        assert_eq!(line.unwritten(), b"EXPIRE");
+    }
+
+    #[test]
+    fn defect_loses_what_completes_requests_that_may_have_been_answered() {
+        let now = crate::base::clock::now();
+        let completions = |line: &Pipeline<u32>| line.completions().count();
+        let mut line = write(now);
+        assert_eq!(completions(&line), 1, "the answer may have been handed out");
+        line.handle_bytes(b"+OK\r\n", None, |_| {}).unwrap();
+        assert_eq!(line.completions().collect::<Vec<_>>(), [b"EXPIRE"]);
+        line.push(1, Ticket(2), b"write", Skips::NONE, false, now);
+        line.push(1, Ticket(3), b"EXPIRE", Skips::NONE, true, now);
+        line.note_companion();
+        line.wrote(10);
+        assert_eq!(completions(&line), 1, "the second one is not answered");
+        line.handle_bytes(b"+PONG\r\n-OOM no\r\n", None, |_| {}).unwrap();
+        line.push(7, Ticket(0), b"EXPIRE", Skips::NONE, true, now);
+        line.note_completes();
+        assert_eq!(completions(&line), 2, "one is deferred");
+        line.put_deferred(now);
+        line.put_deferred(now + Duration::from_secs(9));
+        assert_eq!(completions(&line), 2);
     }
 
     #[test]

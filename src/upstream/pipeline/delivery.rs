@@ -1,6 +1,7 @@
 //! What a pipeline hands out.
 //!
-//! Owns: [`Frame`], [`Delivery`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery shows besides.
+//! Owns: [`Frame`], [`Delivery`], [`Refusal`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery shows
+//! besides.
 //! Never knows: the line, sockets.
 
 use std::time::Instant;
@@ -60,15 +61,31 @@ impl<W> Delivery<'_, W> {
         }
     }
 
-    /// Whether what completes another request is refused for good.
-    pub(in crate::upstream) fn refuses(&self) -> bool {
-        self.error.is_some_and(|line| !passes(line))
+    /// How the request is refused, with the piece that completes the error's code.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.error.filter(|_| !self.skipped).map(Refusal::of)
     }
 
     /// Whether a reply that is so long would hold up others.
     pub(in crate::upstream) const fn is_large(&self, large_bytes: u64) -> bool {
         debug_assert!(!self.skipped, "a reply that is skipped goes to nothing");
         self.announced >= large_bytes || self.bytes.len() as u64 >= large_bytes
+    }
+}
+
+/// How a server refuses a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// For its own state, which passes: the request was not executed.
+    ForNow,
+    /// For the request itself, of which a part may have been executed.
+    ForGood,
+}
+
+impl Refusal {
+    /// By this error.
+    fn of(error: &[u8]) -> Self {
+        if passes(error) { Self::ForNow } else { Self::ForGood }
     }
 }
 
@@ -152,10 +169,12 @@ impl FirstError {
         self.whole.then_some(&self.line)
     }
 
-    /// Whether a reply whose last piece this is is an error that passes.
-    pub(super) fn passes(&self, piece: &[u8], kind: u8, first: bool) -> bool {
-        let line = if first { Some(piece) } else { self.whole.then_some(&*self.line) };
-        kind == b'-' && line.is_some_and(passes)
+    /// How the error refuses its request whose last piece this is.
+    #[cold]
+    pub(super) fn refusal(&self, piece: &[u8], first: bool) -> Refusal {
+        debug_assert!(first || self.whole, "an error ends and its code is not whole");
+        let line = if first { piece } else { &self.line };
+        Refusal::of(line)
     }
 
     pub(super) fn line(&self) -> &[u8] {

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use super::delivery::Refusal;
 use crate::traffic::{Skipped, Skips, Ticket};
 
 /// One request in line.
@@ -22,10 +23,10 @@ pub(super) struct Entry<W> {
     pub companion: bool,
     /// The server has not executed the request that this one completes.
     pub void: bool,
+    /// The server has answered the request that this one completes with an error about that request.
+    pub failed: bool,
     /// The request completes one that was answered, and no owner waits for it: it stays until it is answered.
     pub completes: bool,
-    /// The request completes one that was answered, whether or not an owner waits for it.
-    pub late: bool,
     /// Its owner got a time-out; the late reply is dropped.
     pub abandoned: bool,
     /// The proxy's own: it is about this connection and ends with it.
@@ -58,8 +59,8 @@ impl<W> Entry<W> {
             attempts: 0,
             companion: false,
             void: false,
+            failed: false,
             completes: false,
-            late: false,
             abandoned: false,
             own: false,
             secret: false,
@@ -73,16 +74,20 @@ impl<W> Entry<W> {
     pub(super) fn completing<V>(&self, owner: V) -> Entry<V> {
         let skips = self.skips.anew();
         let entry = Entry::new(owner, Ticket::default(), self.len, Skips::NONE, true, self.at);
-        Entry { skips, completes: true, late: true, attempts: self.attempts, ..entry }
+        Entry { skips, completes: true, attempts: self.attempts, ..entry }
     }
 
-    /// The request is answered; if the server `refused` to execute it, what completes it, `next`, is sent on no other
-    /// connection.
-    #[inline(always)]
-    pub(super) fn void_next(&self, refused: bool, next: Option<&mut Self>) {
-        if (refused && !self.companion) || self.void {
-            next.into_iter().filter(|next| next.companion).for_each(|next| next.void = true);
-        }
+    /// Whether, once it is the oldest in line, it completes a request that the server has executed, perhaps in part.
+    pub(super) const fn is_completing(&self) -> bool {
+        self.completes || (self.companion && !self.void)
+    }
+
+    /// The server has refused the request before it: if it completes that one, it is sent on no other connection, or
+    /// is nothing to report if it is refused, too.
+    pub(super) fn note_refused_before(&mut self, refusal: Refusal) {
+        debug_assert!(!self.own, "what is the proxy's own completes nothing");
+        self.void |= self.companion && refusal == Refusal::ForNow;
+        self.failed |= self.companion && refusal == Refusal::ForGood;
     }
 
     /// What holds whatever happens to the line.
@@ -96,7 +101,7 @@ impl<W> Entry<W> {
         );
         debug_assert!(!self.completes || self.retry, "what completes another one is not repeated");
         debug_assert!(!self.completes || !self.own, "it is about no connection");
-        debug_assert!(!self.completes || self.late, "what it completes is not answered");
+        debug_assert!(!self.completes || !self.companion, "what it completes is in line");
         debug_assert!(self.len > 0 || self.open, "a request of no byte");
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::delivery::Refusal;
 use super::{Broken, Delivery, Frame, Pipeline};
 use crate::base::limits;
 use crate::resp::{Protocol, ReplyScanner};
@@ -26,13 +27,13 @@ pub struct PinnedLine {
     sign: Option<Sign>,
     /// Requests in line that complete others.
     companions: VecDeque<Companion>,
-    /// The server has not executed the request that was answered last, those that complete others aside.
-    refused: bool,
+    /// How the server has refused the request that was answered last, those that complete others aside.
+    refused: Option<Refusal>,
     /// The answer that comes is such a refusal.
-    refusing: bool,
+    refusing: Option<Refusal>,
     /// Memory for those.
     companion_bytes: usize,
-    /// The one that is to be sent on another connection: what it completes is answered.
+    /// The one that is to be sent on another connection: what it completes is answered, and it is lost or refused.
     outstanding: Option<Companion>,
 }
 
@@ -94,8 +95,8 @@ impl PinnedLine {
             doubtful: false,
             sign: None,
             companions: VecDeque::new(),
-            refused: false,
-            refusing: false,
+            refused: None,
+            refusing: None,
             companion_bytes: 0,
             outstanding: None,
         }
@@ -209,11 +210,11 @@ impl PinnedLine {
     ) -> Reply<'_> {
         debug_assert!(!piece.is_empty(), "nothing is no part of a reply");
         let (mut reply, mut sign, mut refuses) = (Reply::Unwanted, None, None);
-        let (mut answered, mut refused) = (None, false);
+        let (mut answered, mut refusal) = (None, None);
         let taken = self.pipeline.take_reply::<true>(piece, kind, done, &mut None, |delivery| {
             let ticket = delivery.ticket;
             sign = delivery.sign();
-            refused = !delivery.skipped && delivery.error.is_some() && !delivery.refuses();
+            refusal = delivery.refusal();
             see(&delivery);
             answered = Some(ticket).filter(|_| delivery.done);
             if delivery.skipped {
@@ -224,11 +225,12 @@ impl PinnedLine {
                 reply = Reply::MultiRefused(ticket);
             }
         });
-        self.refusing |= refused;
+        self.refusing = self.refusing.or(refusal);
         if answered.is_some() {
-            let refused = std::mem::take(&mut self.refusing);
-            if self.take_companion(answered).is_none() {
-                self.refused = refused;
+            let refusal = std::mem::take(&mut self.refusing);
+            match self.take_companion(answered) {
+                None => self.refused = refusal,
+                Some(companion) => self.handle_completed(companion, refusal),
             }
         }
         self.pipeline.check_invariants();
@@ -244,6 +246,19 @@ impl PinnedLine {
             (Err(_), _) => Reply::Unexpected,
             (Ok(()), Some(ticket)) => Reply::Refusal(ticket, self.pipeline.first_error.line()),
             (Ok(()), None) => reply,
+        }
+    }
+
+    /// What completes a request is answered. If it alone is refused, another connection may carry it, or report it.
+    fn handle_completed(&mut self, companion: Companion, refusal: Option<Refusal>) {
+        let outstanding = match refusal {
+            None => false,
+            Some(Refusal::ForNow) => self.refused != Some(Refusal::ForNow),
+            Some(Refusal::ForGood) => self.refused.is_none(),
+        };
+        if outstanding {
+            debug_assert!(self.outstanding.is_none(), "the one before is forgotten");
+            self.outstanding = Some(companion);
         }
     }
 
@@ -266,12 +281,9 @@ impl PinnedLine {
         self.doubtful |= !self.is_quiet();
         let losses = self.pipeline.take_losses(why);
         let first = losses.first().map(|(ticket, _)| *ticket);
-        self.outstanding = self.take_companion(first).filter(|_| !self.refused);
+        let lost = self.take_companion(first).filter(|_| self.refused != Some(Refusal::ForNow));
+        self.outstanding = self.outstanding.take().or(lost);
         (self.companions, self.companion_bytes) = (VecDeque::new(), 0);
-        debug_assert!(
-            self.outstanding.is_none() || !losses.is_empty(),
-            "what is outstanding is answered"
-        );
         losses
     }
 
@@ -287,7 +299,8 @@ impl PinnedLine {
         Some(taken)
     }
 
-    /// What completes a request that was answered, and is lost itself: it is to be sent on another connection.
+    /// What completes a request that was answered, and is lost or refused itself: it is to be sent on another connection.
+    /// Asked for behind each error and behind each loss.
     pub(crate) fn take_outstanding(&mut self) -> Option<Companion> {
         self.outstanding.take()
     }

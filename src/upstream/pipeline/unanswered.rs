@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::Pipeline;
+use super::deferred::Deferred;
 use super::entry::Entry;
 use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
@@ -38,10 +39,14 @@ impl<W> Pipeline<W> {
             let started = begun && index == 0;
             // What it completes may not, or must not, have been executed.
             let orphan = entry.companion && (doubtful || entry.void);
-            entry.late |= entry.companion && first && !entry.void;
+            entry.abandoned &= !entry.completes;
+            // What it completes was answered, after it was itself given up.
+            let outstanding = first && entry.abandoned && entry.is_completing();
+            if let Some(owner) = (self.completion)().filter(|_| outstanding) {
+                entry = entry.completing(owner);
+            }
             first &= entry.own;
             doubtful |= !entry.own;
-            entry.abandoned &= !entry.completes;
             if !entry.abandoned && !entry.own {
                 if started {
                     gone += 1;
@@ -81,9 +86,30 @@ impl<W> Pipeline<W> {
     pub fn note_completes(&mut self) {
         debug_assert!(!self.line.is_empty(), "no request was put in line");
         if let Some(entry) = self.line.back_mut() {
-            (entry.completes, entry.late) = (true, true);
+            entry.completes = true;
         }
         self.check_invariants();
+    }
+
+    /// What completes requests that were answered, or may have been: the requests. A defect loses them with the line.
+    pub fn completions(&self) -> impl Iterator<Item = &[u8]> {
+        let (mut start, mut before, mut first) = (0, false, true);
+        let in_line = self.line.iter().filter_map(move |entry| {
+            let request = self.bytes.get(start..start + entry.len);
+            start += entry.len;
+            // The reply to the oldest may have been handed out.
+            let completes = entry.is_completing() && (first || before || entry.completes);
+            if !entry.own {
+                (before, first) = (first && self.written > 0, false);
+            }
+            request.filter(|_| completes)
+        });
+        in_line.chain(self.deferred.as_deref().into_iter().flat_map(Deferred::requests))
+    }
+
+    /// Whether the server has refused some of them for good since that was last asked.
+    pub(in crate::upstream) fn take_refused(&mut self) -> bool {
+        self.deferred.as_mut().is_some_and(|deferred| deferred.take_refused())
     }
 
     /// For a shared connection, where what completes others and is refused may be sent again for an owner of its own.
@@ -103,6 +129,15 @@ impl<W> Pipeline<W> {
             self.line.extend(line.into_iter().map(|entry| Entry { at: now, ..entry }));
             self.check_invariants();
         }
+    }
+
+    /// Puts all of `others` in line, which are not written.
+    pub fn put_behind(&mut self, others: Self) {
+        debug_assert_eq!(others.written, 0, "another connection answers them");
+        self.abandoned += others.abandoned;
+        self.bytes.extend_from_slice(&others.bytes);
+        self.line.extend(others.line);
+        self.check_invariants();
     }
 
     /// What is deferred is sent on the connection of `next`, which carries what has moved over.
@@ -212,8 +247,8 @@ impl<W> Pipeline<W> {
                     skips: entry.skips.anew(),
                     ..entry.clone()
                 });
-                // The reply to what is written already goes nowhere.
-                entry.abandoned = true;
+                // The reply to what is written already goes nowhere, and what has moved completes what it did.
+                (entry.abandoned, entry.companion) = (true, false);
                 *abandoned += usize::from(sent);
             }
             if sent || !moves {
@@ -373,7 +408,6 @@ impl<W> Pipeline<W> {
                 let outstanding = index == 0 && entry.companion && !entry.void;
                 if let Some(owner) = completes().filter(|_| outstanding) {
                     (entry.owner, entry.companion, entry.completes) = (owner, false, true);
-                    entry.late = true;
                 }
             }
         }
@@ -409,7 +443,7 @@ impl<W> Pipeline<W> {
             self.abandoned -= usize::from(entry.abandoned);
             if let Some(owner) = owner {
                 (entry.owner, entry.companion, entry.completes) = (owner, false, true);
-                (entry.abandoned, entry.late) = (false, true);
+                entry.abandoned = false;
                 kept_bytes.extend_from_slice(&request);
                 kept.push_back(entry);
             } else {
@@ -419,7 +453,8 @@ impl<W> Pipeline<W> {
         debug_assert!(before.is_some() || self.line.is_empty(), "not all of it is given up");
         if before.is_none() && keeps().is_none() {
             let deferred = self.deferred.take().unwrap_or_default();
-            deferred.line.iter().for_each(|entry| report(&entry.owner, entry.ticket, &[]));
+            let requests = deferred.line.iter().zip(deferred.requests());
+            requests.for_each(|(entry, it)| report(&entry.owner, entry.ticket, it));
         }
         if !kept.is_empty() {
             kept_bytes.extend_from_slice(&self.bytes);

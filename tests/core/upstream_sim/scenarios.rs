@@ -336,6 +336,32 @@ fn server_that_is_busy_is_dialed_ever_more_rarely_by_one_driver() {
     assert!(ends.filter(|(_, how)| *how == End::Error).count() > 800);
 }
 
+/// What completes a write is in line behind a probe when everything that can be is answered BUSY, and its connection is
+/// lost then.
+#[test]
+fn request_that_completes_a_write_is_executed_although_the_others_are_answered_busy() {
+    let mut world = world();
+    world.completes = 1;
+    let first = wire(&world, 0);
+    world.server.wires[first].window = b"W 1 0\n".len();
+    let write = ask(&mut world, SESSION, Kind::Write) - 1;
+    pass(&mut world, ms(10));
+    check_answered(&world, SESSION, write, 0..10);
+    world.server.busy_with_script = true;
+    world.server.paused = true;
+    pass(&mut world, ms(700));
+    world.server.wires[first].window = usize::MAX;
+    pass(&mut world, ms(200));
+    assert_eq!(end(&world, SESSION, write + 1).map(|(_, how)| how), Some(End::Error));
+    world.server.hang_up(first);
+    world.server.busy_with_script = false;
+    world.server.paused = false;
+    pass(&mut world, ms(3000));
+    assert_ne!(wire(&world, 0), first);
+    world.model.check_executions(&world.server.executed);
+    assert_eq!(world.server.executed.len(), 2);
+}
+
 #[test]
 fn server_that_refuses_is_dialed_with_backoff_by_one_driver() {
     let mut world = world();

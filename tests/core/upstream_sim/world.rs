@@ -179,6 +179,8 @@ pub struct World {
     places: Vec<(usize, Option<usize>)>,
     /// Sessions go to other databases at times.
     pub wanders: bool,
+    /// One of so many writes is completed by another request; 0: none is.
+    pub completes: usize,
     pub generation: u64,
     /// The password in force.
     pub password: u64,
@@ -236,6 +238,7 @@ impl World {
             registry,
             places: (0..sessions).map(|at| (usize::from(at % 3 == 0), None)).collect(),
             wanders: false,
+            completes: 0,
             generation: 1,
             password: 1,
             attempts: Vec::new(),
@@ -381,7 +384,7 @@ impl World {
             retries,
             self.now,
         );
-        if kind == Kind::Write && self.wanders && self.chance.below(4) == 0 {
+        if kind == Kind::Write && self.completes > 0 && self.chance.below(self.completes) == 0 {
             let ticket = self.model.ask(session, Kind::Companion, self.now);
             let bytes = format!("C {session} {ticket}\n");
             let owner = Owner::Session(session);

@@ -184,6 +184,28 @@ fn key_that_was_written_lives_as_long_as_it_may_although_the_server_refuses_that
     }
 }
 
+/// The server refuses the EXPIRE alone, at once; where it refuses the write, too, there is nothing to report.
+#[test]
+fn time_to_live_that_the_server_refuses_at_once_is_given_up_with_a_warning() {
+    for watches in [false, true] {
+        let (server, _, proxy) = start("");
+        let mut client = proxy.client();
+        if watches {
+            assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+        }
+        let mut operator = server.observer();
+        let denied = ["ACL", "SETUSER", "default", "-expire", "-lpush"];
+        assert_eq!(operator.ask_text(&denied), "+OK");
+        let refused = client.ask_text(&["LPUSH", "list", "1"]);
+        assert!(refused.starts_with("-NOPERM "), "{refused}");
+        assert_eq!(client.ask_text(&["PING"]), "+PONG");
+        assert!(!proxy.log().contains("POL-W006"), "nothing was written");
+        assert_eq!(client.ask_text(&["RPUSH", "list", "1"]), ":1");
+        wait_until("it is given up", || proxy.log().contains("POL-W006"));
+        assert!(!has_default(&server, "list"));
+    }
+}
+
 #[test]
 fn time_to_live_that_the_server_refuses_for_good_is_given_up_with_a_warning() {
     let (server, proxy, _) = write_before(&["ACL", "SETUSER", "default", "-expire"], "0", true);

@@ -137,6 +137,27 @@ fn companion_is_outstanding_once_what_it_completes_is_answered() {
 }
 
 #[test]
+fn companion_is_outstanding_when_only_it_is_refused() {
+    let key = PoolKey { protocol: Protocol::Resp2, database: 3 };
+    for (written, completed, outstanding) in [
+        ("+OK", ":1", false),
+        ("+OK", "-BUSY a script runs", true),
+        ("+OK", "-NOPERM no", true),
+        ("-ERR script: half", "-OOM no", true),
+        ("-NOPERM no", "-NOPERM no", false),
+        ("-READONLY no", "-READONLY no", false),
+    ] {
+        let (mut line, now) = line();
+        line.push(Ticket(1), b"SET", Skips::NONE, now);
+        line.push_companion(key, Ticket(2), b"EXPIRE", Skips::NONE, now);
+        line.wrote(9);
+        receive(&mut line, format!("{written}\r\n{completed}\r\n").as_bytes(), now);
+        assert_eq!(line.take_outstanding().is_some(), outstanding, "{written}, {completed}");
+        assert!(line.is_clean() || written.starts_with("-READONLY"), "{written}");
+    }
+}
+
+#[test]
 fn losses_by_time_leave_out_what_was_not_sent_and_what_is_answered() {
     let (mut line, now) = line();
     line.push(Ticket(1), b"GET", Skips::NONE, now);
