@@ -27,6 +27,7 @@ use model::{End, Kind};
 use respgate::internals::base::clock;
 use respgate::internals::config::OnOutage;
 use respgate::internals::upstream::decisions::{Patience, Registry, Timing};
+use server::{DENIED, PASSING};
 use world::{KEYS, World};
 
 const SEEDS: u64 = 200;
@@ -243,7 +244,7 @@ fn finish(world: &mut World) {
             assert!(answered, "session {session} is not served: {kind:?}");
         }
     }
-    world.model.check_executions(&world.server.executed);
+    world.check_executions();
     // Each line may dial once when the backoff is over: without one it would be thousands.
     for (most, time) in DIALS_MAX {
         let often = world.attempts.windows(most + 1).any(|all| all[most] - all[0] < time);
@@ -281,6 +282,8 @@ enum Accident {
     BusyScript,
     NoDatabase,
     PausedWrites,
+    /// The server refuses what completes writes, or these, too.
+    Refusal,
     Panic,
     /// The name has other addresses besides, in another order.
     OtherAddresses,
@@ -290,7 +293,7 @@ enum Accident {
     UnknownName,
 }
 
-const ACCIDENTS: [Accident; 23] = [
+const ACCIDENTS: [Accident; 24] = [
     Accident::Down,
     Accident::Reset,
     Accident::ResetOne,
@@ -310,6 +313,7 @@ const ACCIDENTS: [Accident; 23] = [
     Accident::BusyScript,
     Accident::NoDatabase,
     Accident::PausedWrites,
+    Accident::Refusal,
     Accident::Panic,
     Accident::OtherAddresses,
     Accident::PrimaryMoves,
@@ -458,6 +462,11 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
             }
         }
         Accident::PausedWrites => world.server.writes_are_paused = true,
+        Accident::Refusal => {
+            let [first, second, third, fourth] = PASSING;
+            let error = *choices.pick(&[first, second, third, fourth, DENIED]);
+            world.server.refusal = Some((error, choices.chance(30)));
+        }
         Accident::Panic => world.crash(choices.below(64)),
         Accident::OtherAddresses => world.name.change(choices),
         Accident::PrimaryMoves => {
@@ -520,6 +529,7 @@ fn heal(accident: Accident, choices: &mut Choices, world: &mut World) {
         Accident::Halves => world.server.halves = 0,
         Accident::NoDatabase => world.server.lacks_database = false,
         Accident::PausedWrites => world.server.writes_are_paused = false,
+        Accident::Refusal => world.server.refusal = None,
         Accident::SlowReader => world.model.read_all(),
         Accident::UnknownName => world.name.is_unknown = false,
         Accident::Reset

@@ -143,7 +143,7 @@ impl Model {
     }
 
     /// Compares what the server has executed with what the sessions have received.
-    pub fn check_executions(&self, executed: &[Executed]) {
+    pub fn check_executions(&self, executed: &[Executed], replied: &HashSet<Vec<u8>>) {
         for (session, asked) in self.sessions.iter().enumerate() {
             let mut places = vec![Vec::new(); asked.len()];
             for (place, one) in
@@ -155,7 +155,9 @@ impl Model {
                 let name = format!("{session}:{ticket}");
                 let count = places.len();
                 if asked.kind == Kind::Companion {
-                    self.check_companion(session, ticket, places, executed);
+                    let write = format!("W {session} {}\n", ticket - 1);
+                    let known = replied.contains(write.as_bytes());
+                    self.check_companion((session, ticket), known, places, executed);
                     continue;
                 }
                 assert!(count <= 1, "{name} was executed {count} times: {asked:?}");
@@ -183,44 +185,38 @@ impl Model {
         }
     }
 
-    /// What completes a write is executed if that was acknowledged, however long there is no connection, unless it was
-    /// sent as often as it may be or its session got the error. On another connection than that of its write it is executed
-    /// only then.
+    /// What completes a write is executed if that was acknowledged, however long there is no connection or the server
+    /// refuses it, unless it is reported as given up. On another connection than that of its write it is executed
+    /// only if the reply to that is `known` to respgate; behind a write that was refused it is executed at most where it was sent with it.
     fn check_companion(
         &self,
-        session: usize,
-        ticket: usize,
+        (session, ticket): (usize, usize),
+        known: bool,
         places: &[usize],
         executed: &[Executed],
     ) {
         let [write, asked] = [ticket - 1, ticket].map(|at| &self.sessions[session][at]);
-        let how = asked.end.map(|(_, how)| how);
         let name = format!("{session}:{ticket}");
         let acknowledged = matches!(write.end, Some((_, End::Answered)));
         if acknowledged && places.is_empty() {
-            let excused = self.given_up.contains(&(session, ticket)) || how == Some(End::Error);
+            let excused = self.given_up.contains(&(session, ticket));
             assert!(excused, "{name} does not follow an acknowledged write: {asked:?}");
         }
         for place in places {
+            if executed[*place].behind_refused {
+                continue;
+            }
             let before = executed[..*place].iter();
             let write = before.filter(|one| {
                 one.session == session && usize::try_from(one.ticket + 1) == Ok(ticket)
             });
             let same = write.clone().any(|one| one.wire == executed[*place].wire);
             assert!(write.count() > 0, "{name} was executed without its write");
-            assert!(same || acknowledged, "{name} was sent again behind what is unknown");
+            assert!(same || known, "{name} was sent again behind what is unknown");
         }
     }
 
-    /// What completes writes so far may be missing: how far it had come is unknown.
-    pub fn excuse_companions(&mut self) {
-        for (session, asked) in self.sessions.iter().enumerate() {
-            let all = asked.iter().enumerate().filter(|(_, one)| one.kind == Kind::Companion);
-            self.given_up.extend(all.map(|(ticket, _)| (session, ticket)));
-        }
-    }
-
-    /// What completes a write is not sent any more, and may be missing.
+    /// What completes a write is reported: it is not sent any more, and may be missing.
     pub fn note_given_up(&mut self, request: &[u8]) {
         for line in String::from_utf8_lossy(request).lines() {
             let mut words = line.split(' ');

@@ -69,7 +69,7 @@ fn silence_is_noticed_while_nothing_can_be_written() {
     pass(&mut world, ms(1500));
     check_answered(&world, SESSION, ticket, 1000..1200);
     assert!(!world.server.wires[first].open, "it is given up");
-    world.model.check_executions(&world.server.executed);
+    world.check_executions();
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn half_a_request_is_awaited_for_its_own_time_while_others_pass() {
     check_answered(&world, OTHER, other, 200..300);
     assert_eq!(end(&world, SESSION, half).map(|(_, how)| how), Some(End::Lost(Loss::TimedOut)));
     assert!(!world.server.wires[first].open, "it is given up");
-    world.model.check_executions(&world.server.executed);
+    world.check_executions();
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn request_that_completes_a_write_is_executed_although_the_others_are_answered_b
     world.server.paused = false;
     pass(&mut world, ms(3000));
     assert_ne!(wire(&world, 0), first);
-    world.model.check_executions(&world.server.executed);
+    world.check_executions();
     assert_eq!(world.server.executed.len(), 2);
 }
 

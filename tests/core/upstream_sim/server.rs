@@ -3,7 +3,7 @@
 //! Owns: [`Server`], [`Wire`]: what is executed and what is answered. Never knows: respgate's decisions,
 //! what a test asserts.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// A reply from half of which on it may come later.
@@ -38,6 +38,8 @@ pub struct Wire {
     again_at: Option<Instant>,
     /// The connection ends at the first request.
     pub hangs_up: bool,
+    /// The last request of a session, if it was refused.
+    refused: Option<(usize, u64)>,
     /// What the proxy has asked for itself and was answered, from what it has not judged yet on.
     own: VecDeque<Own>,
 }
@@ -73,6 +75,8 @@ pub struct Executed {
     pub wire: usize,
     /// When all of it was with the server.
     pub arrived: Instant,
+    /// The server has refused the request before it on this connection, of the same session.
+    pub behind_refused: bool,
 }
 
 /// What arrives at the proxy.
@@ -102,6 +106,10 @@ pub struct Server {
     pub paused: bool,
     /// Whether writes wait, as after CLIENT PAUSE WRITE.
     pub writes_are_paused: bool,
+    /// What requests that complete others are answered, and whether all writes are.
+    pub refusal: Option<(&'static str, bool)>,
+    /// Requests that complete others, have their error, and will have it again.
+    pub denied: HashSet<Vec<u8>>,
     /// The next replies come in two halves.
     pub halves: u32,
 }
@@ -122,6 +130,8 @@ impl Server {
             hangs_up: false,
             paused: false,
             writes_are_paused: false,
+            refusal: None,
+            denied: HashSet::new(),
             halves: 0,
         }
     }
@@ -147,6 +157,7 @@ impl Server {
             window: usize::MAX,
             again_at: None,
             hangs_up: self.hangs_up,
+            refused: None,
             own: VecDeque::new(),
         });
         self.wires.len() - 1
@@ -291,6 +302,7 @@ impl Server {
             return false;
         }
         let line = String::from_utf8(line).unwrap();
+        let refusal = self.refusal.filter(|(_, all)| *all || line.starts_with('C'));
         let mut words = line.split_whitespace();
         let kind = words.next().unwrap();
         let session: usize = words.next().unwrap().parse().unwrap();
@@ -305,6 +317,11 @@ impl Server {
             return false;
         } else if writes && wire.replica {
             "-READONLY You can't write against a read only replica.\r\n".to_owned()
+        } else if let Some((error, _)) = refusal.filter(|_| writes) {
+            if error == DENIED && kind == "C" {
+                self.denied.insert(line.clone().into_bytes());
+            }
+            error.to_owned()
         } else {
             let said = format!("{session}:{ticket}");
             match kind {
@@ -319,8 +336,12 @@ impl Server {
                 _ => format!("${}\r\n{said}\r\n", said.len()),
             }
         };
-        if writes && !answer.starts_with('-') {
-            self.executed.push(Executed { session, ticket, wire: at, arrived });
+        let refused = answer.starts_with('-').then_some((session, ticket));
+        let before = std::mem::replace(&mut self.wires[at].refused, refused);
+        if writes && refused.is_none() {
+            let behind_refused =
+                before.is_some_and(|(of, last)| of == session && last + 1 == ticket);
+            self.executed.push(Executed { session, ticket, wire: at, arrived, behind_refused });
         }
         if kind == "S" {
             let time = Duration::from_millis(words.next().unwrap().parse().unwrap());
@@ -381,6 +402,14 @@ impl Server {
     }
 }
 
+/// The errors about the state of the server, and the one about a request.
+pub const PASSING: [&str; 4] = [
+    "-BUSY Redis is busy running a script.\r\n",
+    "-LOADING Redis is loading the dataset in memory\r\n",
+    "-READONLY You can't write against a read only replica.\r\n",
+    "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+];
+pub const DENIED: &str = "-NOPERM this user has no permissions to run it\r\n";
 /// Then the password, and `!`.
 pub const AUTH: &[u8] = b"*AUTH ";
 const PING: &[u8] = b"*1\r\n$4\r\npInG\r\n";

@@ -4,7 +4,7 @@
 //! Owns: [`World`]. Never knows: which accidents happen, what a run must end in.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -120,6 +120,8 @@ pub struct Live {
     relief: Option<Dial>,
     /// The server has said that it is no primary: a successor must be one.
     misplaced: bool,
+    /// Requests that complete others and were refused for good with what was read last.
+    denied: Vec<Vec<u8>>,
     /// All that was written ends with a whole line.
     whole: bool,
     /// The kernel takes nothing more for the moment.
@@ -172,6 +174,8 @@ pub struct World {
     retries: RetryBudget,
     pub server: Server,
     pub model: Model,
+    /// Requests whose replies have come, although no session may wait for them any more.
+    pub replied: HashSet<Vec<u8>>,
     /// The connections; those that have ended are `None`.
     pub lives: Vec<Option<Box<Life>>>,
     registry: Registry<Entry>,
@@ -234,6 +238,7 @@ impl World {
             retries: RetryBudget::new(RETRIES, *chance.pick(&[0.0, 0.2]), now),
             server: Server::new(Duration::from_micros(300)),
             model: Model::default(),
+            replied: HashSet::new(),
             lives: Vec::new(),
             registry,
             places: (0..sessions).map(|at| (usize::from(at % 3 == 0), None)).collect(),
@@ -427,7 +432,7 @@ impl World {
         (life.look_at, life.answered) = (None, None);
         life.openers.clear();
         let lost = life.line.handle_defect(self.now);
-        self.model.excuse_companions();
+        lost.completions().for_each(|request| self.model.note_given_up(request));
         self.say(|| format!("{at} panics, {} in line", lost.len()));
         for (owner, ticket, loss) in lost.into_losses() {
             if let Some(session) = owner.into_session() {
@@ -454,6 +459,11 @@ impl World {
         for life in self.lives.iter_mut().flatten() {
             life.line.retire = true;
         }
+    }
+
+    /// Compares what the server has executed with what the sessions have received.
+    pub fn check_executions(&self) {
+        self.model.check_executions(&self.server.executed, &self.replied);
     }
 
     /// Every connection that is up has the identity and the password in force.
@@ -665,6 +675,7 @@ impl World {
             dialing: None,
             relief: None,
             misplaced: false,
+            denied: Vec::new(),
             whole: true,
             blocked: false,
         });
@@ -883,16 +894,20 @@ impl World {
             let Some(live) = &mut life.live else { break };
             let Some(arrival) = self.server.read(live.wire, self.now) else { break };
             progress = true;
-            let Self { model, now, .. } = self;
+            let Self { model, server, replied, now, .. } = self;
+            live.denied.clear();
             match arrival {
                 Arrival::End => live.carrier.handle_closed(UpstreamDisconnect::Eof),
                 Arrival::Bytes(bytes) => {
-                    let line = &mut life.line;
+                    let (line, denied) = (&mut life.line, &mut live.denied);
                     let _ = live.carrier.handle_bytes(
                         line,
                         &bytes,
                         *now,
-                        None,
+                        Some(&mut |it| {
+                            replied.insert(it.request.to_vec());
+                            denied.extend(server.denied.get(it.request).cloned());
+                        }),
                         |session, delivery, _| {
                             let ticket = delivery.ticket.0;
                             if delivery.skipped {
@@ -992,7 +1007,11 @@ impl World {
                     self.node.handle_alive(self.now);
                 }
                 Action::Misplaced => live.misplaced = true,
-                Action::NotCompleted => panic!("what is refused for a while is given up"),
+                Action::NotCompleted => {
+                    assert!(!live.denied.is_empty(), "what is refused for a while is given up");
+                    let Self { model, .. } = self;
+                    live.denied.drain(..).for_each(|request| model.note_given_up(&request));
+                }
                 Action::HealthCheck(false) => {}
                 Action::End(_) => panic!("the carrier keeps its end"),
             }
