@@ -293,7 +293,8 @@ impl<L> Carrier<L> {
             Dialed::Busy => (Relief::Busy, None),
             Dialed::Failed => (Relief::Failed, None),
         };
-        let moves = self.connection.handle_relief(relief, aside, room, now);
+        let begun = line.pipeline.has_begun();
+        let moves = self.connection.handle_relief(relief, begun, (aside, room), now);
         debug_assert!(!moves || link.is_some(), "a line moves over to nothing");
         self.check_invariants();
         match link {
@@ -313,7 +314,7 @@ impl<L> Carrier<L> {
         room: bool,
         id: impl Fn(&W) -> usize,
     ) -> Option<(Pipeline<Owner<W>>, L)> {
-        if !self.connection.moves_over(aside, room) {
+        if !self.connection.moves_over(line.pipeline.has_begun(), aside, room) {
             return None;
         }
         let link = self.successor.take();

@@ -123,10 +123,9 @@ impl Shared {
         self.aside.set(true);
     }
 
-    /// Whether the server serves others, but has not begun to answer the head of this line for a while. What waits
-    /// behind half a reply is not held by the server.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.get() && !self.inner.borrow().line.pipeline.has_begun()
+    /// Whether the server serves others, but has not begun to answer the head of this line for a while.
+    pub(super) const fn is_stalled(&self) -> bool {
+        self.stalled.get()
     }
 
     pub(super) fn note_stalled(&self, stalled: bool) {

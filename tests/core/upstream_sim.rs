@@ -448,7 +448,11 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
         Accident::Rotation => world.rotate(),
         Accident::NewPassword => world.change_password(),
         Accident::Pause => world.server.paused = true,
-        Accident::Halves => world.server.halves += 5,
+        Accident::Halves => {
+            world.server.halves += 5;
+            // Behind the longest, a connection is held up.
+            world.server.half_pause = ms(*choices.pick(&[40, 300, 2000]));
+        }
         Accident::UnexpectedReply => surplus(world),
         Accident::HangUp => {
             world.server.hangs_up = true;

@@ -23,7 +23,7 @@ pub enum Action {
     StepAside,
     /// The server has become silent, or answers again.
     Silent(bool),
-    /// The server serves others but not the head of this line, or does so again.
+    /// The server serves others but has not begun to answer the head of this line, or goes on.
     Stalled(bool),
     /// The server works.
     Proven,

@@ -205,23 +205,26 @@ impl Connection {
     pub(super) fn note_flow(&mut self) {
         self.held = false;
         self.busy_since = None;
-        self.note_stalled(false);
+        self.note_stalled(false, false);
     }
 
-    fn note_stalled(&mut self, stalled: bool) {
+    /// The head of the line waits although the server serves others, or does not; `begun`: a part of its reply has come.
+    /// What is behind half a reply is not held by the server.
+    fn note_stalled(&mut self, stalled: bool, begun: bool) {
         if std::mem::replace(&mut self.stalled, stalled) != stalled {
-            self.actions.push_back(Action::Stalled(stalled));
+            self.actions.push_back(Action::Stalled(stalled && !begun));
         }
     }
 
     /// The attempt to dial another connection beside this one has ended. Returns whether what another
     /// connection can carry moves over to it; the server was slow for every client, or cannot be reached,
-    /// when it does not. Another connection may have taken this one's place meanwhile: it needs no third.
+    /// when it does not. Another connection may have taken this one's place meanwhile: it needs no third. `begun`: a part
+    /// of the reply has come that is awaited.
     pub(in crate::upstream) fn handle_relief(
         &mut self,
         relief: Relief,
-        aside: bool,
-        room: bool,
+        begun: bool,
+        (aside, room): (bool, bool),
         now: Instant,
     ) -> bool {
         debug_assert!(self.relief || self.ended, "no relief was asked for");
@@ -231,7 +234,7 @@ impl Connection {
         }
         match relief {
             Relief::Up if room && !aside => {
-                self.note_stalled(true);
+                self.note_stalled(true, begun);
                 true
             }
             Relief::Busy => {
@@ -244,12 +247,12 @@ impl Connection {
     }
 
     /// What another connection can carry moves over to the successor, if it may.
-    pub(in crate::upstream) fn moves_over(&mut self, aside: bool, room: bool) -> bool {
+    pub(in crate::upstream) fn moves_over(&mut self, begun: bool, aside: bool, room: bool) -> bool {
         let ready = matches!(self.succession, Succession::Ready(_));
         let moves = ready && self.held && !self.ended && !aside && room;
         if moves {
             self.succession = Succession::No;
-            self.note_stalled(true);
+            self.note_stalled(true, begun);
         }
         moves
     }

@@ -470,9 +470,9 @@ impl<W> Pipeline<W> {
         self.line.iter().all(|entry| entry.abandoned || entry.own)
     }
 
-    /// Whether a part of the reply to the oldest request has come.
-    pub(in crate::upstream) const fn has_begun(&self) -> bool {
-        self.begun
+    /// Whether a part of a reply to the oldest request has come.
+    pub(in crate::upstream) fn has_begun(&self) -> bool {
+        self.scanner.in_progress()
     }
 
     /// Whether a request is written that must not be written again, and whose owner still waits for it.

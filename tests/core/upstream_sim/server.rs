@@ -6,8 +6,6 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// A reply from half of which on it may come later.
-const HALF_PAUSE: Duration = Duration::from_millis(40);
 /// A large reply, and its pieces.
 const LARGE_BYTES: usize = 90_000;
 const PIECE_BYTES: usize = 8_000;
@@ -40,6 +38,8 @@ pub struct Wire {
     pub hangs_up: bool,
     /// The last request of a session, if it was refused.
     refused: Option<(usize, u64)>,
+    /// The proxy has read a part of a reply.
+    pub half: bool,
     /// What the proxy has asked for itself and was answered, from what it has not judged yet on.
     own: VecDeque<Own>,
 }
@@ -110,8 +110,9 @@ pub struct Server {
     pub refusal: Option<(&'static str, bool)>,
     /// Requests that complete others, have their error, and will have it again.
     pub denied: HashSet<Vec<u8>>,
-    /// The next replies come in two halves.
+    /// The next replies come in two halves, and so long apart.
     pub halves: u32,
+    pub half_pause: Duration,
 }
 
 impl Server {
@@ -133,6 +134,7 @@ impl Server {
             refusal: None,
             denied: HashSet::new(),
             halves: 0,
+            half_pause: Duration::ZERO,
         }
     }
 
@@ -158,6 +160,7 @@ impl Server {
             again_at: None,
             hangs_up: self.hangs_up,
             refused: None,
+            half: false,
             own: VecDeque::new(),
         });
         self.wires.len() - 1
@@ -266,7 +269,9 @@ impl Server {
             return None;
         }
         if wire.to_proxy.front().is_some_and(|(at, _)| *at <= now) {
-            return wire.to_proxy.pop_front().map(|(_, bytes)| Arrival::Bytes(bytes));
+            let bytes = wire.to_proxy.pop_front().map(|(_, bytes)| bytes);
+            wire.half = bytes.as_ref().is_some_and(|bytes| !bytes.ends_with(b"\n"));
+            return bytes.map(Arrival::Bytes);
         }
         (wire.closed && wire.to_proxy.is_empty()).then_some(Arrival::End)
     }
@@ -395,7 +400,7 @@ impl Server {
             self.halves -= 1;
             let second = first.split_off(first.len() / 2);
             wire.to_proxy.push_back((arrives, first));
-            wire.to_proxy.push_back((arrives + HALF_PAUSE, second));
+            wire.to_proxy.push_back((arrives + self.half_pause, second));
         } else {
             wire.to_proxy.push_back((arrives, first));
         }

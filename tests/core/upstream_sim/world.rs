@@ -349,6 +349,9 @@ impl World {
             && let Some(lane) = self.registry.lane(KEYS[key])
         {
             at = Some(lane.at);
+            let live = self.lives[lane.at].as_ref().and_then(|life| life.live.as_ref());
+            let half = live.is_some_and(|live| self.server.wires[live.wire].half);
+            assert!(!half, "a write is put behind half a reply");
         }
         let at = at.or_else(|| self.place(key));
         self.places[session].1 = at;

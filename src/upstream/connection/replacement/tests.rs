@@ -130,7 +130,7 @@ fn primary_is_looked_for_ever_more_rarely_while_only_replicas_are_found() {
 fn requests_move_to_a_relief_where_there_is_room_and_nothing_else_has_taken_over() {
     for (aside, room, moves) in [(false, true, true), (false, false, false), (true, true, false)] {
         let (mut connection, _line, now) = held();
-        assert_eq!(connection.handle_relief(Relief::Up, aside, room, now), moves);
+        assert_eq!(connection.handle_relief(Relief::Up, false, (aside, room), now), moves);
         assert_eq!(actions(&mut connection).contains(&Action::Stalled(true)), moves);
     }
     let (mut connection, mut line, now) = connection(true);
@@ -158,7 +158,7 @@ fn relief_is_dropped_when_the_server_goes_on() {
 #[test]
 fn busy_server_counts_as_busy_for_a_while() {
     let (mut connection, _line, now) = held();
-    assert!(!connection.handle_relief(Relief::Busy, false, true, now));
+    assert!(!connection.handle_relief(Relief::Busy, false, (false, true), now));
     let last = now + limits::BUSY_SCRIPT_TIME;
     assert!(connection.is_busy(last - MOMENT) && !connection.is_busy(last));
 }
