@@ -133,7 +133,10 @@ pub(crate) async fn bind(
         config::ListenAddress::Tcp(address) => {
             let bound = match inherited.take_tcp(*address) {
                 Some(socket) => adopt(socket),
-                None => TcpListener::bind(address).await,
+                None => TcpListener::bind(address).await.and_then(|socket| {
+                    SockRef::from(&socket).listen(limits::LISTEN_BACKLOG)?;
+                    Ok(socket)
+                }),
             };
             bound.map(Socket::Tcp).map_err(|error| BindError::tcp(*address, &error))
         }

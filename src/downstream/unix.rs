@@ -9,7 +9,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use socket2::SockRef;
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::base::limits;
 
 /// Names of directories that may be taken.
 const TRIES: u32 = 16;
@@ -48,6 +51,8 @@ pub(crate) async fn bind(
     let temporary = private.0.join("s");
     let listener = UnixListener::bind(&temporary).map_err(|error| error.to_string())?;
     let file = SocketFile(temporary);
+    let deepened = SockRef::from(&listener).listen(limits::LISTEN_BACKLOG);
+    deepened.map_err(|error| error.to_string())?;
     let permissions = std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(&file.0, permissions).map_err(|error| format!("mode: {error}"))?;
     if let Some(group) = group {

@@ -2,6 +2,7 @@
 //!
 //! Owns: addresses, socket files, client authentication. Never knows: what clients do once admitted.
 use crate::support;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
@@ -10,9 +11,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use support::client::{Client, Got, PATIENCE, Target, encode};
 use support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
-use support::real_server::{Brand, Server, free_port, wait_until};
+use support::real_server::{Brand, Server, free_port, signal, wait_until};
 
 const NOAUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
 const WRONGPASS: &[u8] = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
@@ -412,4 +414,46 @@ fn foreign_protocols_are_cut_off() {
     assert_eq!(server.observer().ask(&["EXISTS", "forged"]), b":0\r\n");
     let counted = "respgate_client_protocol_errors_total{kind=\"http_smuggling\"}";
     assert!((proxy.metric(counted) - 3.0).abs() < 0.1);
+}
+
+/// Redis keeps 511 that it has not accepted yet (`tcp-backlog`); a further one waits a second or longer.
+#[test]
+fn burst_of_clients_is_connected_at_once_however_busy_respgate_is() {
+    const CLIENTS: usize = 400;
+    let server = Server::mutual_tls(Brand::Redis);
+    let home = directory();
+    let targets = [Target::Tcp(free_port()), Target::Unix(home.path().join("respgate.sock"))];
+    let proxy = serve(&server, home, &[(&targets[0], ""), (&targets[1], "")], "");
+    for target in &targets {
+        signal("STOP", proxy.pid());
+        let connected: Vec<_> = (0..CLIENTS).map_while(|_| connect_at_once(target).ok()).collect();
+        signal("CONT", proxy.pid());
+        assert_eq!(connected.len(), CLIENTS, "{target:?}");
+        for mut client in connected {
+            client.set_nonblocking(false).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(&encode(&["PING"])).unwrap();
+            let mut reply = [0; 7];
+            client.read_exact(&mut reply).unwrap();
+            assert_eq!(&reply, b"+PONG\r\n");
+        }
+    }
+}
+
+/// Fails where the kernel keeps no further client.
+fn connect_at_once(target: &Target) -> std::io::Result<Socket> {
+    let (domain, address) = match target {
+        Target::Tcp(port) => {
+            (Domain::IPV4, SockAddr::from(std::net::SocketAddr::from(([127, 0, 0, 1], *port))))
+        }
+        Target::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+    };
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    if domain == Domain::UNIX {
+        socket.set_nonblocking(true)?;
+        socket.connect(&address)?;
+    } else {
+        socket.connect_timeout(&address, Duration::from_millis(500))?;
+    }
+    Ok(socket)
 }

@@ -25,6 +25,9 @@ pub(crate) const EVICTION_IDLE_TIME: Duration = Duration::from_millis(100);
 pub(crate) const HANDSHAKE_BYTES: usize = 48 * 1024;
 /// Keys of one command that are counted as hot keys.
 pub(crate) const COUNTED_KEYS_MAX: usize = 32;
+/// Clients that the kernel keeps connected until they are accepted; `net.core.somaxconn` bounds it (Redis: `tcp-backlog`,
+/// 511). With more, a further one waits a second or longer on TCP, and is refused on a Unix socket.
+pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 /// Pause after a failed accept (no file descriptors left).
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Silence of a client on another machine before TCP keepalive probes it (Redis: `tcp-
