@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use super::line::{Line, Need, WAIT_TICK};
 use super::outage::{Overdue, Patience};
+use crate::base::backoff::Backoff;
+use crate::base::limits;
 
 /// What a driver does next. It calls [`Connector::poll`] again after each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,13 @@ pub struct Connector {
     look_at: Option<Instant>,
     /// The server has answered, and the answer holds until then: it is not dialed.
     pause: Option<Instant>,
+    /// How often in a row it has answered that it does not have the database.
+    refused: u32,
 }
+
+/// After that answer.
+const PAUSE: Backoff =
+    Backoff { initial: WAIT_TICK, multiplier: 2.0, cap: limits::NO_DATABASE_DIAL_MAX };
 
 impl Connector {
     /// What to do now. `asked`: a session wants to know whether there is a connection.
@@ -90,6 +98,10 @@ impl Connector {
                 [self.look_at, self.pause.filter(|_| pauses)].into_iter().flatten().min(),
             );
         }
+        if self.pause.is_some_and(|until| now >= until + limits::NO_DATABASE_DIAL_MAX) {
+            // Nothing needed the database for a while.
+            self.refused = 0;
+        }
         self.dialing = true;
         self.check_invariants(now);
         Turn::Dial
@@ -97,8 +109,9 @@ impl Connector {
 
     /// What holds whenever a method returns.
     fn check_invariants(&self, now: Instant) {
-        let most = now + WAIT_TICK;
-        debug_assert!(self.look_at.is_none_or(|at| at <= most), "what waits is looked at too late");
+        let look = now + WAIT_TICK;
+        debug_assert!(self.look_at.is_none_or(|at| at <= look), "what waits is looked at too late");
+        let most = if self.refused > 0 { now + limits::NO_DATABASE_DIAL_MAX } else { look };
         debug_assert!(self.pause.is_none_or(|until| until <= most), "an answer holds for too long");
         let pauses = self.pause.is_some_and(|until| now < until);
         debug_assert!(!self.dialing || !pauses, "a server is dialed that has just answered");
@@ -118,12 +131,19 @@ impl Connector {
                 *self = Self::default();
                 After::Serve
             }
-            Outcome::Busy | Outcome::NoDatabase => {
-                self.pause = Some(now + WAIT_TICK);
+            Outcome::NoDatabase => {
+                self.pause = Some(now + PAUSE.delay(self.refused, u64::MAX));
+                self.refused = self.refused.saturating_add(1);
                 self.check_invariants(now);
-                if outcome == Outcome::Busy { After::Answer } else { After::Refuse }
+                After::Refuse
+            }
+            Outcome::Busy => {
+                (self.pause, self.refused) = (Some(now + WAIT_TICK), 0);
+                self.check_invariants(now);
+                After::Answer
             }
             Outcome::Failed => {
+                self.refused = 0;
                 line.handle_failed(now);
                 self.check_invariants(now);
                 After::Nothing
@@ -188,6 +208,26 @@ mod tests {
             assert!(matches!(poll(&mut connector, &mut line, now), Turn::Wait(Some(_))));
             assert_eq!(poll(&mut connector, &mut line, now + WAIT_TICK), Turn::Dial);
         }
+        // What the server does not have is looked for ever more rarely, and soon again behind a pause.
+        let ((mut other, begin), mut connector) = (line(true), Connector::default());
+        let (mut now, mut pauses) = (begin, Vec::new());
+        for _ in 0..7 {
+            let refused_at = now;
+            while poll(&mut connector, &mut other, now) != Turn::Dial {
+                now += WAIT_TICK;
+            }
+            pauses.push((now - refused_at).as_millis());
+            other.refuse(|_, _, _| {});
+            connector.handle_dialed(&mut other, Outcome::NoDatabase, now);
+            other.pipeline.push(Owner::Session(1), Ticket(1), b"a", Skips::NONE, true, now);
+        }
+        assert_eq!(pauses, [0, 50, 100, 200, 400, 800, 1000]);
+        now += limits::NO_DATABASE_DIAL_MAX * 2;
+        other.refuse(|_, _, _| {});
+        other.pipeline.push(Owner::Session(1), Ticket(1), b"a", Skips::NONE, true, now);
+        assert_eq!(poll(&mut connector, &mut other, now), Turn::Dial);
+        connector.handle_dialed(&mut other, Outcome::NoDatabase, now);
+        assert_eq!(poll(&mut connector, &mut other, now + WAIT_TICK), Turn::Dial);
         let ((mut line, now), mut connector) = (line(false), Connector::default());
         assert_eq!(poll(&mut connector, &mut line, now), Turn::Wait(None), "nothing waits");
         assert_eq!(

@@ -67,6 +67,7 @@ const _: () = assert!(shorter(RELOAD_RETRY_MIN, RELOAD_RETRY_MAX));
 const _: () = assert!(shorter(RELOAD_RETRY_MAX, RELOAD_RECHECK_MAX));
 const _: () = assert!(shorter(PASSWORD_REFUSED_RETRY_MIN, PASSWORD_REFUSED_RETRY_MAX));
 const _: () = assert!(shorter(BUSY_DIAL_MIN, BUSY_DIAL_MAX));
+const _: () = assert!(shorter(CONNECT_WAIT_TICK, NO_DATABASE_DIAL_MAX));
 const _: () = assert!(shorter(COMPLETION_RETRY_MIN, COMPLETION_RETRY_MAX));
 const _: () = assert!(shorter(PRIMARY_CHECK_INTERVAL_MIN, PRIMARY_CHECK_INTERVAL_MAX));
 const _: () = assert!(shorter(STALL_HOLD_MIN, STALL_RELIEF_MIN));

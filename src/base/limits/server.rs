@@ -53,6 +53,8 @@ pub(crate) const BUSY_SCRIPT_TIME: Duration = Duration::from_millis(1500);
 pub(crate) const BUSY_DIAL_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between two such attempts.
 pub(crate) const BUSY_DIAL_MAX: Duration = Duration::from_secs(1);
+/// Longest pause before a server that does not have a database is dialed again for it.
+pub(crate) const NO_DATABASE_DIAL_MAX: Duration = Duration::from_secs(1);
 /// Highest `upstream.pool.max_handshakes`; a handshake costs the server about a millisecond of its one thread.
 pub(crate) const UPSTREAM_HANDSHAKES_MAX: usize = 1024;
 /// Highest `upstream.breaker.failures`.

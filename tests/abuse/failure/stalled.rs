@@ -11,7 +11,7 @@ use super::support::client::Client;
 use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
-use super::{before, line, stays_silent};
+use super::{at_port, before, line, stays_silent};
 
 /// Far below every timeout, far above what another connection takes.
 const SOON: Duration = Duration::from_secs(15);
@@ -97,6 +97,31 @@ fn busy_server_is_dialed_rarely_for_another_database_and_serves_it_soon_afterwar
     assert!(now() - start < Duration::from_secs(3), "after {:?}", now() - start);
     let connections = server.info("stats", "total_connections_received");
     assert!(refused >= 32 && connections < 40, "{connections} for {refused} refusals");
+}
+
+/// A database that the server does not select any more is looked for ever more rarely, and found again soon.
+#[test]
+fn server_that_refuses_a_database_is_dialed_ever_more_rarely_for_it() {
+    let server = Server::plain(Brand::Redis);
+    let proxy = at_port(server.port, "on_outage = \"error\"", "", "");
+    let (mut operator, mut client) = (server.observer(), proxy.client());
+    assert_eq!(client.ask_text(&["SELECT", "9"]), "+OK");
+    assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+    assert_eq!(operator.ask_text(&["ACL", "SETUSER", "default", "-select"]), "+OK");
+    operator.ask_text(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    let before = server.info("stats", "total_connections_received");
+    let (begin, mut refused) = (now(), 0);
+    while now() - begin < Duration::from_secs(4) {
+        let said = client.ask_text(&["GET", "k"]);
+        refused += usize::from(said.starts_with('-'));
+    }
+    let connections = server.info("stats", "total_connections_received") - before;
+    assert!(refused > 0 && connections <= 15, "{connections} for {refused} refusals");
+    let mut operator = server.observer();
+    assert_eq!(operator.ask_text(&["ACL", "SETUSER", "default", "+select"]), "+OK");
+    let start = now();
+    wait_until("it serves", || client.ask_text(&["GET", "k"]) == "$1\r\nv");
+    assert!(now() - start < Duration::from_secs(3), "after {:?}", now() - start);
 }
 
 /// A name is no work for the server; one that the server refuses on a connection of the client's own is not kept.

@@ -29,6 +29,8 @@ pub const KEYS: [PoolKey; 3] =
     [HOME, PoolKey { database: 3, ..HOME }, PoolKey { database: 5, ..HOME }];
 /// A session that needs nothing but a connection waits for it this long.
 const OPEN_TIME: Duration = Duration::from_secs(2);
+/// The longest pause behind an answer that the server does not have the database.
+const NO_DATABASE_PAUSE: Duration = Duration::from_secs(1);
 /// Unread bytes of a session that reads slowly count so often: fewer have to be simulated.
 const UNREAD_WEIGHT: usize = 64;
 
@@ -140,11 +142,18 @@ pub struct Life {
     look_at: Option<Instant>,
     /// When the server said that it cannot serve this line now.
     answered: Option<Instant>,
+    /// How often in a row it said that it does not have the database.
+    refusals: u32,
     /// Since when sessions wait for a connection and ask nothing of it: SELECT, HELLO.
     openers: Vec<Instant>,
 }
 
 impl Life {
+    /// How long it is not dialed for behind an answer of the server.
+    fn longest_pause(&self) -> Duration {
+        (WAIT_TICK * 2_u32.pow(self.refusals.saturating_sub(1).min(8))).min(NO_DATABASE_PAUSE)
+    }
+
     /// Another one takes everything new.
     pub fn is_aside(&self) -> bool {
         self.entry.retired.get()
@@ -280,6 +289,7 @@ impl World {
             dial: None,
             look_at: None,
             answered: None,
+            refusals: 0,
             openers: Vec::new(),
         })));
         entry
@@ -432,7 +442,7 @@ impl World {
             self.server.close(live.wire, true);
         }
         life.connector = Connector::default();
-        (life.look_at, life.answered) = (None, None);
+        (life.look_at, life.answered, life.refusals) = (None, None, 0);
         life.openers.clear();
         let lost = life.line.handle_defect(self.now);
         lost.completions().for_each(|request| self.model.note_given_up(request));
@@ -563,7 +573,8 @@ impl World {
             } else if waits || !life.openers.is_empty() {
                 let look_at = life.look_at.expect("what waits is looked at");
                 assert!(look_at <= self.now + WAIT_TICK, "{at} is not looked at");
-                let pauses = life.answered.is_some_and(|then| self.now < then + WAIT_TICK);
+                let pauses =
+                    life.answered.is_some_and(|then| self.now < then + life.longest_pause());
                 assert!(life.dial.is_some() || pauses, "{at} is not dialed for what waits");
             }
         }
@@ -588,6 +599,10 @@ impl World {
                 ConnectTurn::Dial => {
                     assert!(life.dial.is_none(), "{at} is dialed for already");
                     life.dial = Some(Dial::new(life.entry.key));
+                    let over = |then| self.now >= then + life.longest_pause() + NO_DATABASE_PAUSE;
+                    if life.answered.is_some_and(over) {
+                        life.refusals = 0;
+                    }
                 }
                 ConnectTurn::Cancel => {
                     let dial = life.dial.take().expect("only what was begun ends");
@@ -622,9 +637,13 @@ impl World {
         };
         let after = life.connector.handle_dialed(&mut life.line, outcome, self.now);
         if matches!(after, After::Answer | After::Refuse) {
-            let pauses = life.answered.is_some_and(|then| self.now < then + WAIT_TICK);
+            let pauses = life.answered.is_some_and(|then| self.now < then + life.longest_pause());
             assert!(!pauses, "{at} is dialed for again without a pause");
+            let refused = after == After::Refuse;
+            life.refusals = if refused { life.refusals + 1 } else { 0 };
             life.answered = Some(self.now);
+        } else {
+            life.refusals = 0;
         }
         match outcome {
             Outcome::Up => self.opened += std::mem::take(&mut life.openers).len(),
