@@ -6,9 +6,9 @@ cd "$(dirname "$0")/.."
 . tests/setup.sh
 
 logs=$(mktemp -d)
-background= quick=
+background=() quick=
 [[ ${1:-} != quick ]] || quick=yes
-trap '[[ ! $background ]] || kill "$background" 2> /dev/null; rm -rf "$logs"' EXIT
+trap 'kill "${background[@]}" 2> /dev/null; rm -rf "$logs"' EXIT
 passed=0 failed=0 began=$SECONDS
 summary=() failures=()
 
@@ -38,7 +38,8 @@ stage() {
   return "$status"
 }
 
-# behind NAME...: runs these functions beside the stages, one after the other, for those that mostly wait.
+# behind NAME...: runs these functions one after the other, beside the stages and other such lines, for those that mostly
+# wait.
 behind() {
   {
     local name
@@ -47,12 +48,12 @@ behind() {
       echo $? > "$logs/$name.status"
     done
   } &
-  background=$!
+  background+=($!)
 }
 
 # result NAME: the output and the status of a function that `behind` has started, after its end.
 result() {
-  while [[ ! -s $logs/$1.status ]] && kill -0 "$background" 2> /dev/null; do sleep 1; done
+  while [[ ! -s $logs/$1.status ]] && kill -0 "${background[@]}" 2> /dev/null; do sleep 1; done
   cat "$logs/$1"
   return "$(cat "$logs/$1.status" || echo 1)"
 }
@@ -211,13 +212,14 @@ stage 'cargo test' rust_tests
 
 export RESPGATE_BIN=$PWD/target/debug/respgate
 behind pods kubernetes monitoring
+behind faults
 stage drivers drivers
 stage applications applications
 stage 'pods and Vault' result pods
 stage Kubernetes result kubernetes
 stage monitoring result monitoring
+stage faults result faults
 stage 'two of each application' applications_beside
-stage faults faults
 stage "Redis's TCL suite" tcl_suite
 stage 'programs that print passwords' python3 tests/credentials/run.py
 stage 'systemd units' bash tests/units.sh
