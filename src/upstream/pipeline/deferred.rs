@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::resp::Protocol;
-    use crate::traffic::{Skips, Ticket};
+    use crate::traffic::{Loss, Skips, Ticket};
     use crate::upstream::pipeline::Pipeline;
 
     #[test]
@@ -194,6 +194,21 @@ mod tests {
         line.expire(now + Duration::from_secs(1), || Some(7), |_, it, _| late.push(it));
         assert_eq!(late, [Ticket(1)], "half a reply cannot be taken back");
         line.handle_bytes(b"K\r\n", None, |_| {}).unwrap();
+        line.handle_loss(|_| true, |_, _, loss, _| panic!("{loss:?}"));
+        assert_eq!(line.unwritten(), b"EXPIRE");
+    }
+
+    #[test]
+    fn request_whose_reply_is_cut_is_sent_again() {
+        let now = crate::base::clock::now();
+        let mut line = write(now);
+        line.wrote(10);
+        line.handle_bytes(b"+OK\r\n+PONG\r\n-NO", None, |_| {}).unwrap();
+        let mut lost = Vec::new();
+        line.handle_loss(|_| true, |owner, it, loss, _| lost.push((*owner, it, loss)));
+        assert_eq!(lost, [(1, Ticket(1), Loss::Truncated)], "the session has a part of it");
+        line.wrote(6);
+        line.handle_bytes(b"-NO", None, |_| {}).unwrap();
         line.handle_loss(|_| true, |_, _, loss, _| panic!("{loss:?}"));
         assert_eq!(line.unwritten(), b"EXPIRE");
     }

@@ -36,14 +36,17 @@ impl<W> Pipeline<W> {
             let end = start + entry.len;
             let request = old.get(start..end).unwrap_or_default();
             let sent = end <= written;
-            let started = begun && index == 0;
+            let mut started = begun && index == 0 && !entry.completes;
             // What it completes may not, or must not, have been executed.
             let orphan = entry.companion && (doubtful || entry.void);
             entry.abandoned &= !entry.completes;
-            // What it completes was answered, after it was itself given up.
-            let outstanding = first && entry.abandoned && entry.is_completing();
+            // What it completes was answered, after it was itself given up, or its reply is cut.
+            let outstanding = first && entry.is_completing() && (started || entry.abandoned);
             if let Some(owner) = (self.completion)().filter(|_| outstanding) {
-                entry = entry.completing(owner);
+                if started && !entry.abandoned {
+                    report(&entry.owner, entry.ticket, Loss::Truncated, request);
+                }
+                (entry, started) = (entry.completing(owner), false);
             }
             first &= entry.own;
             doubtful |= !entry.own;
