@@ -36,6 +36,9 @@ const PINNED_SEEDS: u64 = 100;
 const TROUBLED: Duration = Duration::from_secs(15);
 /// After the last one.
 const QUIET: Duration = Duration::from_secs(20);
+/// A connection is there so long after the last accident: an attempt that was under way has ended, the longest wait behind it
+/// is over, and another attempt has ended.
+const RECOVERY: Duration = Duration::from_secs(4);
 const SESSIONS: usize = 6;
 /// By up to two dozen lines, whatever the server answers but that it has no such database.
 const DIALS_MAX: [(usize, Duration); 2] =
@@ -199,7 +202,9 @@ fn run(seed: u64, begin: Instant, loud: bool, replay: &mut Replay<Choices>) {
         }
     }
     script.heal_all(&mut choices, &mut world);
-    pass(&mut world, QUIET);
+    pass(&mut world, RECOVERY);
+    assert!(world.current(0).line.is_up(), "there is no connection {RECOVERY:?} later");
+    pass(&mut world, QUIET.saturating_sub(RECOVERY));
     finish(&mut world);
 }
 
@@ -291,9 +296,13 @@ enum Accident {
     PrimaryMoves,
     /// The name has no address.
     UnknownName,
+    /// The name server does not answer, or answers late.
+    SlowName,
+    /// The primary is behind an address that the name server gives later.
+    Renumbered,
 }
 
-const ACCIDENTS: [Accident; 24] = [
+const ACCIDENTS: [Accident; 26] = [
     Accident::Down,
     Accident::Reset,
     Accident::ResetOne,
@@ -318,6 +327,8 @@ const ACCIDENTS: [Accident; 24] = [
     Accident::OtherAddresses,
     Accident::PrimaryMoves,
     Accident::UnknownName,
+    Accident::SlowName,
+    Accident::Renumbered,
 ];
 
 /// What happens when.
@@ -479,6 +490,13 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
             }
         }
         Accident::UnknownName => world.name.is_unknown = true,
+        Accident::SlowName => {
+            world.name.answers_after = *choices.pick(&[None, Some(ms(100)), Some(ms(600))]);
+        }
+        Accident::Renumbered => {
+            world.name.renumber(choices);
+            world.server.wires.iter_mut().for_each(|wire| wire.replica = true);
+        }
         Accident::HalfWrite if wires > 0 => {
             world.server.wires[wires - 1].window = choices.below(30)
         }
@@ -535,7 +553,7 @@ fn heal(accident: Accident, choices: &mut Choices, world: &mut World) {
         Accident::PausedWrites => world.server.writes_are_paused = false,
         Accident::Refusal => world.server.refusal = None,
         Accident::SlowReader => world.model.read_all(),
-        Accident::UnknownName => world.name.is_unknown = false,
+        Accident::UnknownName | Accident::SlowName | Accident::Renumbered => world.name.heal(),
         Accident::Reset
         | Accident::ResetOne
         | Accident::Failover

@@ -32,6 +32,10 @@ pub struct Name {
     hosts: Vec<(SocketAddr, Host)>,
     /// The name has no address for the moment.
     pub is_unknown: bool,
+    /// How long the name server takes for an answer; `None`: it gives none.
+    pub answers_after: Option<Duration>,
+    /// The name server still gives these addresses, whatever has become of them.
+    stale: Option<Vec<SocketAddr>>,
     known: Known,
     /// Where the primary was found last, unless something else was found there since.
     primary: Option<SocketAddr>,
@@ -47,6 +51,8 @@ impl Name {
         Self {
             hosts: vec![(address(0), Host::Primary)],
             is_unknown: false,
+            answers_after: Some(Duration::ZERO),
+            stale: None,
             known: Known::default(),
             primary: None,
         }
@@ -76,6 +82,28 @@ impl Name {
         }
         self.hosts[at].1 = Host::Primary;
         true
+    }
+
+    /// The primary is behind an address that the name had not before, which the name server does not know yet.
+    pub fn renumber(&mut self, choices: &mut Choices) {
+        let used = |last: &u8| self.hosts.iter().any(|(known, _)| *known == address(*last));
+        let Some(new) = (0..=ADDRESSES).find(|last| !used(last)) else { return };
+        self.stale.get_or_insert_with(|| self.hosts.iter().map(|(address, _)| *address).collect());
+        self.hosts.retain(|(_, host)| *host != Host::Primary);
+        let at = choices.below(self.hosts.len() + 1);
+        self.hosts.insert(at, (address(new), Host::Primary));
+    }
+
+    /// The name server is well and knows all addresses.
+    pub fn heal(&mut self) {
+        (self.is_unknown, self.answers_after, self.stale) = (false, Some(Duration::ZERO), None);
+    }
+
+    /// What the name server answers.
+    fn lookup(&self) -> Vec<SocketAddr> {
+        let present = || self.hosts.iter().map(|(address, _)| *address).collect();
+        let known = self.stale.clone().unwrap_or_else(present);
+        if self.is_unknown { Vec::new() } else { known }
     }
 
     fn host(&self, address: SocketAddr) -> Host {
@@ -126,9 +154,13 @@ struct Try {
 pub struct Tries {
     begun: Instant,
     limit: Duration,
+    /// When the name server answers; `None`: not at all.
+    answered_at: Option<Instant>,
+    /// What was left of the time then.
+    left: Duration,
     /// The addresses of the name when it was looked up.
     addresses: Vec<SocketAddr>,
-    race: Race,
+    race: Option<Race>,
     running: Vec<Try>,
     /// The addresses tried to the end, and how long each had.
     ended: Vec<(SocketAddr, Duration)>,
@@ -139,17 +171,13 @@ pub struct Tries {
 impl Tries {
     /// The name is looked up.
     pub fn begin(name: &Name, limit: Duration, now: Instant) -> Self {
-        let found = name.hosts.iter().map(|(address, _)| *address);
-        let addresses: Vec<_> = found.filter(|_| !name.is_unknown).collect();
-        let sorted = name.known.sorted(addresses.clone());
-        if let Some(primary) = name.primary.filter(|primary| addresses.contains(primary)) {
-            assert_eq!(sorted[0], primary, "the primary that is known is not tried first");
-        }
         Self {
             begun: now,
             limit,
-            addresses,
-            race: Race::new(sorted, limit, now),
+            answered_at: name.answers_after.map(|after| now + after),
+            left: limit,
+            addresses: Vec::new(),
+            race: None,
             running: Vec::new(),
             ended: Vec::new(),
             replica: false,
@@ -159,8 +187,21 @@ impl Tries {
 
     /// When something happens of itself.
     pub fn next(&self) -> Instant {
+        let last = self.begun + self.limit;
+        let Some(race) = &self.race else { return self.answered_at.unwrap_or(last).min(last) };
         let ends = self.running.iter().map(|one| one.ends);
-        ends.chain(self.race.poll_timeout()).min().unwrap_or(self.begun)
+        ends.chain(race.poll_timeout()).min().unwrap_or(self.begun)
+    }
+
+    /// The name server has answered.
+    fn resolve(&mut self, name: &Name, now: Instant) -> Race {
+        self.addresses = name.lookup();
+        self.left = (self.begun + self.limit).saturating_duration_since(now);
+        let sorted = name.known.sorted(self.addresses.clone());
+        if let Some(primary) = name.primary.filter(|primary| self.addresses.contains(primary)) {
+            assert_eq!(sorted[0], primary, "the primary that is known is not tried first");
+        }
+        Race::new(sorted, self.left, now)
     }
 
     /// Goes on. `look` returns what is behind an address at this moment; an answer takes a `trip`.
@@ -172,12 +213,18 @@ impl Tries {
         look: impl Fn(Host) -> Found,
     ) -> Option<Outcome> {
         let last = self.begun + self.limit;
-        while !self.race.is_over(now) {
-            if let Some(address) = self.race.poll_start(now) {
+        if self.race.is_none() {
+            if self.answered_at.is_none_or(|at| at > now || at > last) {
+                return (now >= last).then_some(Outcome::Failed(Unavailable::Timeout));
+            }
+            self.race = Some(self.resolve(name, now));
+        }
+        while let Some(race) = self.race.as_mut().filter(|race| !race.is_over(now)) {
+            if let Some(address) = race.poll_start(now) {
                 self.running.push(Try { address, begun: now, ends: (now + trip).min(last) });
             }
             let Some(at) = self.running.iter().position(|one| one.ends <= now) else {
-                if self.race.poll_timeout().is_some_and(|at| at <= now) {
+                if race.poll_timeout().is_some_and(|at| at <= now) {
                     continue;
                 }
                 return None;
@@ -201,7 +248,7 @@ impl Tries {
             } else {
                 Attempted::Found(finding)
             };
-            match self.race.handle_ended(attempted, now) {
+            match race.handle_ended(attempted, now) {
                 Verdict::Take => return Some(Outcome::Up { primary: true }),
                 Verdict::Fail => return Some(Outcome::Refused),
                 Verdict::Keep => self.replica = true,
@@ -225,7 +272,7 @@ impl Tries {
     fn check_all_were_tried(&self) {
         for address in &self.addresses {
             let had = self.ended.iter().find(|(tried, _)| tried == address).map(|(_, had)| *had);
-            let least = self.limit / 2;
+            let least = self.left / 2;
             assert!(had.is_some_and(|had| had >= least), "{address} had only {had:?}: {self:?}");
         }
     }

@@ -362,6 +362,47 @@ fn request_that_completes_a_write_is_executed_although_the_others_are_answered_b
     assert_eq!(world.server.executed.len(), 2);
 }
 
+/// The name server gives no answer: what is open serves on, although another connection is wanted in its place.
+#[test]
+fn open_connection_serves_while_its_name_cannot_be_looked_up() {
+    let mut world = world();
+    world.name.answers_after = None;
+    world.rotate();
+    let (first, begin) = (wire(&world, 0), world.now);
+    for _ in 0..100 {
+        let ticket = ask(&mut world, SESSION, Kind::Write);
+        pass(&mut world, ms(100));
+        check_answered(&world, SESSION, ticket, 0..10);
+    }
+    assert_eq!(wire(&world, 0), first);
+    let attempts = world.attempts.iter().filter(|at| **at >= begin).count();
+    assert!((2..=25).contains(&attempts), "{attempts} in ten seconds");
+    world.name.heal();
+    pass(&mut world, ms(4000));
+    assert_ne!(wire(&world, 0), first, "it is replaced");
+    world.check_freshness();
+}
+
+/// The server has another address, which the name server gives when it answers again.
+#[test]
+fn server_is_found_behind_another_address_soon_after_the_name_server_is_back() {
+    let mut world = world();
+    (0..world.server.wires.len()).for_each(|wire| world.server.hang_up(wire));
+    world.name.answers_after = None;
+    world.name.renumber(&mut Choices::from_seed(1));
+    let begin = world.now;
+    for _ in 0..100 {
+        ask(&mut world, SESSION, Kind::Read);
+        pass(&mut world, ms(100));
+    }
+    let attempts = world.attempts.iter().filter(|at| **at >= begin).count();
+    assert!((5..=25).contains(&attempts), "{attempts} in ten seconds");
+    assert!(world.node.outage_since().is_some());
+    world.name.heal();
+    pass(&mut world, super::RECOVERY);
+    assert!(world.current(0).line.is_up() && world.node.outage_since().is_none());
+}
+
 #[test]
 fn server_that_refuses_is_dialed_with_backoff_by_one_driver() {
     let mut world = world();
