@@ -1,4 +1,4 @@
-//! What a session and an upstream connection say to each other, so that neither knows the other.
+//! The types that a session and an upstream connection exchange, so that neither depends on the other.
 //!
 //! Owns: [`Outgoing`], [`Ticket`], [`PoolKey`], [`Skips`], [`Loss`] and what a client may make of one.
 //! Never knows: sessions, connections.
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::resp::Protocol;
 
-/// The first words of respgate's own requests, in letters that no client uses: servers do not care, and
+/// The first words of respgate's own requests, in a mix of cases that no client uses: servers accept any case, and
 /// MONITOR's lines about them are known by them.
 pub mod own {
     pub const ACL: &[u8] = b"aCl";
@@ -169,8 +169,8 @@ impl Server {
         Self { valkey: name == "valkey", major: next(), minor: next() }
     }
 
-    /// Whether it has what came with this version of Redis, or that of Valkey. One that does not say
-    /// what it is counts as new.
+    /// Whether the server has the features of this version of Redis, or of that of Valkey. A server that does not
+    /// report its version counts as new.
     #[must_use]
     pub fn has(self, redis: (u16, u16), valkey: (u16, u16)) -> bool {
         let since = if self.valkey { valkey } else { redis };

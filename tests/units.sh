@@ -9,10 +9,10 @@ for unit in respgate.service respgate.socket; do
 done
 mkdir "$folder/respgate.service.d"
 cp deploy/systemd/credentials.conf "$folder/respgate.service.d/"
-systemd-analyze verify --man=no "$folder/respgate.service" "$folder/respgate.socket" > "$folder/said" 2>&1 || { cat "$folder/said"; exit 1; }
-if [[ -s $folder/said ]]; then cat "$folder/said"; exit 1; fi
+systemd-analyze verify --man=no "$folder/respgate.service" "$folder/respgate.socket" > "$folder/output" 2>&1 || { cat "$folder/output"; exit 1; }
+if [[ -s $folder/output ]]; then cat "$folder/output"; exit 1; fi
 systemd-analyze security --offline=true --no-pager --threshold=12 "$folder/respgate.service" > /dev/null
-said=$(systemd-analyze security --offline=true --no-pager "$folder/respgate.service" | sed -nE 's/.*exposure level.*: ([0-9.]+) .*/\1/p')
+output=$(systemd-analyze security --offline=true --no-pager "$folder/respgate.service" | sed -nE 's/.*exposure level.*: ([0-9.]+) .*/\1/p')
 # Every setting of the drop-in is one that respgate knows.
 mapfile -t settings < <(sed -nE 's/^Environment=(RESPGATE__[A-Z_]+)=.*/\1/p' deploy/systemd/credentials.conf)
 for setting in "${settings[@]}"; do
@@ -21,4 +21,4 @@ for setting in "${settings[@]}"; do
     echo "respgate does not know $setting"; exit 1
   fi
 done
-echo "ok   respgate.service, respgate.socket, credentials.conf: exposure $said"
+echo "ok   respgate.service, respgate.socket, credentials.conf: exposure $output"

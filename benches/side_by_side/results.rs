@@ -29,7 +29,7 @@ impl Window {
         self.measured(self.report.p99_us)
     }
 
-    /// Nothing can be said of a window in which nothing was answered.
+    /// A window without any reply has no figures.
     fn measured(&self, value: f64) -> f64 {
         if self.report.operations > 0 { value } else { f64::NAN }
     }

@@ -60,8 +60,8 @@ def claims(token):
 def main():
     file = os.environ.get("AZURE_FEDERATED_TOKEN_FILE")
     token = (by_workload_identity(file) if file else by_managed_identity())["access_token"]
-    said = claims(token)
-    json.dump({"username": said["oid"], "password": token, "expires_at": said["exp"]}, sys.stdout)
+    content = claims(token)
+    json.dump({"username": content["oid"], "password": token, "expires_at": content["exp"]}, sys.stdout)
 
 
 if __name__ == "__main__":

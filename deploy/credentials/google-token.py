@@ -31,8 +31,8 @@ def main():
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     now = int(time.time())
     with opener.open(request, timeout=TIMEOUT) as reply:
-        said = json.loads(reply.read(1 << 20))
-    answer = {"username": given.user, "password": said["access_token"], "expires_at": now + int(said["expires_in"])}
+        content = json.loads(reply.read(1 << 20))
+    answer = {"username": given.user, "password": content["access_token"], "expires_at": now + int(content["expires_in"])}
     json.dump(answer, sys.stdout)
 
 

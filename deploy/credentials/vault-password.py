@@ -62,14 +62,14 @@ def main():
     else:
         parser.error("--token-file or --role is missing")
     now = int(time.time())
-    said = ask(given.path.strip("/"), token)
-    data = said["data"]
+    reply = ask(given.path.strip("/"), token)
+    data = reply["data"]
     # Version 2 of the key-value engine wraps the secret once more.
     data = data["data"] if isinstance(data.get("data"), dict) else data
     answer = {"password": data["password"]}
     if data.get("username"):
         answer["username"] = data["username"]
-    lifetime = data.get("ttl") or (said.get("lease_duration") if said.get("lease_id") else None)
+    lifetime = data.get("ttl") or (reply.get("lease_duration") if reply.get("lease_id") else None)
     if lifetime:
         answer["expires_at"] = now + int(lifetime)
     json.dump(answer, sys.stdout)

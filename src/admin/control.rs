@@ -187,10 +187,10 @@ impl<H: Send + Sync + 'static> Control<H> {
         reply.response()
     }
 
-    fn record(&self, verb: &str, arguments: &str, by: &str, said: &Result<Answer, Refused>) {
+    fn record(&self, verb: &str, arguments: &str, by: &str, outcome: &Result<Answer, Refused>) {
         if let Some(audit) = &self.audit {
             let mut event = Event::new(Kind::Administration);
-            let done = said.as_ref().is_ok_and(|answer| !answer.no);
+            let done = outcome.as_ref().is_ok_and(|answer| !answer.no);
             event.result = Some(if done { "ok" } else { "failed" });
             event.command = Some(verb);
             event.user = Some(by.to_owned());
@@ -202,17 +202,17 @@ impl<H: Send + Sync + 'static> Control<H> {
     /// Carries out a verb; one that changes something is logged.
     async fn answer(&self, verb: &'static Verb<H>, call: Call, json: bool) -> Reply {
         let (by, arguments) = (call.by, call.shown());
-        // In a task of its own, for a client that is gone must not end a change in its middle.
+        // The verb runs in a task of its own: a change is completed although the client disconnects meanwhile.
         let work = tokio::spawn((verb.answer)(Arc::clone(&self.state), call));
-        let said = match timeout(verb.patience, work).await {
-            Ok(Ok(said)) => said,
+        let outcome = match timeout(verb.patience, work).await {
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Refused::ShuttingDown),
             Err(_) => Err(Refused::Late),
         };
         if verb.effect == Effect::Changes {
-            self.record(verb.name, &arguments.to_string(), &by.to_string(), &said);
+            self.record(verb.name, &arguments.to_string(), &by.to_string(), &outcome);
             let verb = verb.name;
-            match &said {
+            match &outcome {
                 Ok(answer) if !answer.no => {
                     tracing::info!(code = "ADM-I001", verb, %arguments, %by, "administrative verb carried out");
                 }
@@ -224,7 +224,7 @@ impl<H: Send + Sync + 'static> Control<H> {
                 }
             }
         }
-        match said {
+        match outcome {
             Ok(answer) => Reply::of(answer, json),
             Err(refused) => Reply::error(status(&refused), &refused.to_string(), json),
         }

@@ -146,8 +146,8 @@ mod tests {
             ("127.0.0.1.example.com", false),
             ("respgate.example.com:80", false),
         ] {
-            let said = check(&Gate::Unix, Effect::Shows, &[("host", host)]);
-            assert_eq!(said.is_ok(), own, "{host}");
+            let checked = check(&Gate::Unix, Effect::Shows, &[("host", host)]);
+            assert_eq!(checked.is_ok(), own, "{host}");
         }
         assert_eq!(check(&Gate::Unix, Effect::Shows, &[]), Err(Barred::Host));
         let two = [("host", "localhost"), ("host", "example.com")];
@@ -172,12 +172,12 @@ mod tests {
         assert_eq!(tcp(&[host, header, good]), Ok(()));
         assert_eq!(tcp(&[host, header, bearer("bearer 0123456789abcdef")]), Ok(()));
         for wrong in ["Bearer ", "Bearer 0123456789abcde", "Bearer 0123456789abcdef "] {
-            let said = tcp(&[host, header, bearer(wrong)]);
-            assert_eq!(said, Err(Barred::WrongToken), "{wrong}");
+            let checked = tcp(&[host, header, bearer(wrong)]);
+            assert_eq!(checked, Err(Barred::WrongToken), "{wrong}");
         }
         assert_eq!(tcp(&[host, header, bearer("Basic 0123456789abcdef")]), Err(Barred::NoToken));
         let lost = Gate::Loopback(None);
-        let said = check(&lost, Effect::Shows, &[host, header, good]);
-        assert_eq!(said, Err(Barred::TokenUnreadable));
+        let checked = check(&lost, Effect::Shows, &[host, header, good]);
+        assert_eq!(checked, Err(Barred::TokenUnreadable));
     }
 }

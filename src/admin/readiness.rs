@@ -33,7 +33,7 @@ pub struct Health {
     upstream_seen: AtomicBool,
 }
 
-/// What can be asked.
+/// The probes of the health endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// May the next container start? Once yes, always yes.
@@ -43,7 +43,7 @@ pub enum Probe {
     Live,
     /// May applications connect?
     Ready,
-    /// Is the server reachable? Said on its own, for no restart and no rerouting helps.
+    /// Is the server reachable? A probe of its own, for neither a restart nor rerouting helps.
     Upstream,
 }
 

@@ -82,7 +82,7 @@ impl Verifier {
             let previous = entry.get("previous").and_then(serde_json::Value::as_str);
             report.begins_within = number > 1;
             if previous.is_none_or(|previous| !self.chain.resume(previous)) {
-                return Err("the first entry does not say what came before it");
+                return Err("the first entry does not name the entry before it");
             }
         }
         if before.is_some() && number == 1 {

@@ -61,7 +61,7 @@ macro_rules! redis {
 own! {
     "The server is not reached" {
         unavailable(cause) = "LOADING respgate: upstream unavailable ({cause}); the command was not executed",
-            "no", "Retry: drivers that know `LOADING` do. The word in parentheses is the cause: `dns`, `tcp`, `tls`, `auth`, `timeout`, `protocol`, `loading` (the server reads its data), `overloaded` (the queue to the server is full). `respgate status` and `respgate doctor` say more";
+            "no", "Retry: drivers that know `LOADING` do. The word in parentheses is the cause: `dns`, `tcp`, `tls`, `auth`, `timeout`, `protocol`, `loading` (the server reads its data), `overloaded` (the queue to the server is full). `respgate status` and `respgate doctor` show more";
         EXHAUSTED = "ERR respgate: upstream unavailable (exhausted); the command was not executed",
             "no", "Every pinned connection is in use: raise `upstream.pool.max_connections`";
         OUTCOME_UNKNOWN = "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed",

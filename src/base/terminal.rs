@@ -80,11 +80,11 @@ mod tests {
 
     #[test]
     fn text_of_others_is_escaped_and_colours_and_lines_stay() {
-        let said = "\x1b[31mred\x1b[0m\ta\u{202e}b\u{9b}1m\r\n\x1b[2J\x1b[8m\x1b[\x1b]0;m";
-        let shown = escape_text(said, true);
+        let raw = "\x1b[31mred\x1b[0m\ta\u{202e}b\u{9b}1m\r\n\x1b[2J\x1b[8m\x1b[\x1b]0;m";
+        let shown = escape_text(raw, true);
         let rest = "\ta\\u{202e}b\\u{9b}1m\\r\n\\u{1b}[2J\\u{1b}[8m\\u{1b}[\\u{1b}]0;m";
         assert_eq!(shown, format!("\x1b[31mred\x1b[0m{rest}"));
-        assert_eq!(escape_text(said, false), format!("\\u{{1b}}[31mred\\u{{1b}}[0m{rest}"));
+        assert_eq!(escape_text(raw, false), format!("\\u{{1b}}[31mred\\u{{1b}}[0m{rest}"));
         assert!(matches!(escape_text("plain é\n", false), Cow::Borrowed("plain é\n")));
     }
 }

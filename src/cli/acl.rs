@@ -37,8 +37,8 @@ impl Verb for Acl {
 
 /// Prints the `ACL SETUSER` for the user that respgate authenticates as, or with `diff` what the
 /// server's rules of that user lack or have besides: 0 when nothing, 1 otherwise. `diff` names a file
-/// with what `ACL LIST` said, `-` for standard input, or nothing: then the server is asked. Without the
-/// name of a policy, all that clients can have.
+/// with the reply to `ACL LIST`, is `-` for standard input, or is empty: then respgate sends `ACL LIST` itself. Without
+/// the name of a policy, every policy that clients can have is included.
 fn acl(output: Output, source: &ConfigSource, name: Option<&str>, diff: Option<&str>) -> ExitCode {
     let fail = |problem: &str| output.fail(exit::USAGE, problem);
     let document = source.document(environment());
@@ -150,7 +150,7 @@ fn compare(
     dictionary: &Arc<Dictionary>,
     diff: &str,
 ) -> Result<Vec<String>, String> {
-    let said = match diff {
+    let listed = match diff {
         "" => ask(config)?,
         "-" => {
             let mut text = String::new();
@@ -168,7 +168,7 @@ fn compare(
         }
     };
     let own = |line: &&str| line.split_ascii_whitespace().take(2).eq(["user", user]);
-    let line = said.lines().find(own).ok_or_else(|| format!("the server has no user {user}"))?;
+    let line = listed.lines().find(own).ok_or_else(|| format!("the server has no user {user}"))?;
     let nothing = Rules::default();
     let read = |line: &str| {
         let accounts = policy::read_accounts(line.as_bytes(), &nothing, dictionary);
@@ -222,9 +222,9 @@ fn reply(config: &Config, question: &RequestBuf) -> Result<Value, String> {
 fn ask(config: &Config) -> Result<String, String> {
     let reply = reply(config, &RequestBuf::from_args(["ACL", "LIST"]))?;
     let Some(lines) = reply.elements() else {
-        let said = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned();
+        let listed = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned();
         let instead = "run as a user that may ACL LIST: redis-cli ACL LIST | respgate acl --diff -";
-        return Err(format!("the server answers ACL LIST: {said}; {instead}"));
+        return Err(format!("the server answers ACL LIST: {listed}; {instead}"));
     };
     let lines = lines.iter().filter_map(Value::as_bytes).map(String::from_utf8_lossy);
     Ok(lines.collect::<Vec<_>>().join("\n"))

@@ -1,4 +1,4 @@
-//! Verbs of a running respgate, asked over its admin server.
+//! Sends verbs to the admin server of a running respgate.
 //!
 //! Owns: [`ask`], [`Way`]. Never knows: what a verb does.
 
@@ -40,13 +40,13 @@ impl<V: OfTable> Verb for Asked<V> {
             patience: V::VERB.patience,
         };
         let progress = output.progress(&format!("waiting for the answer of {way}"));
-        let said = ask(&way, question);
+        let response = ask(&way, question);
         drop(progress);
-        said.print(output)
+        response.print(output)
     }
 }
 
-/// Prints what becomes of a command (as RESP) under the policy in force, or that of this name; 1 when
+/// Prints how a command is judged (as RESP) under the policy in force, or that of this name; 1 when
 /// it is refused.
 pub(super) fn explain(
     output: Output,
@@ -69,7 +69,7 @@ pub(super) fn explain(
     ask(&Way::Unix(socket.to_owned()), question).print(output)
 }
 
-/// Where a respgate is asked.
+/// The address of an admin server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Unix(PathBuf),
@@ -86,7 +86,7 @@ impl std::fmt::Display for Way {
     }
 }
 
-/// Why it is not known where to ask.
+/// Why the address of the admin server is not known.
 #[derive(Debug)]
 pub(super) enum Lost {
     /// Nothing names a socket.
@@ -108,7 +108,7 @@ impl Lost {
 }
 
 impl Target {
-    /// Where to ask: as the flags say, else as the configuration, else as the environment.
+    /// The address of the admin server: from the flags, else from the configuration, else from the environment.
     pub(super) fn way(&self) -> Result<Way, Lost> {
         if let Some(socket) = &self.socket {
             return Ok(Way::Unix(socket.clone()));
@@ -148,11 +148,11 @@ pub(super) struct Question {
     pub patience: Duration,
 }
 
-/// What came of it.
+/// The result of one request to the admin server.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum Response {
     Answer {
-        answer: Told,
+        answer: Content,
         exit: u8,
     },
     Refused {
@@ -163,20 +163,20 @@ pub(super) enum Said {
     Nothing(String),
 }
 
-/// An answer, as it was asked for.
+/// The content of an answer, in the format that the request named.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum Content {
     Text(String),
     Json(serde_json::Value),
 }
 
-impl Said {
+impl Response {
     pub(super) fn print(self, output: Output) -> ExitCode {
         match self {
             Self::Answer { answer, exit } => {
                 match answer {
-                    Told::Text(text) => output.print(text.trim_end()),
-                    Told::Json(json) => output.json(|| json),
+                    Content::Text(text) => output.print(text.trim_end()),
+                    Content::Json(json) => output.json(|| json),
                 }
                 ExitCode::from(exit)
             }
@@ -187,11 +187,11 @@ impl Said {
 }
 
 /// Sends a request, and waits for the answer.
-pub(super) fn ask(way: &Way, question: Question) -> Said {
+pub(super) fn ask(way: &Way, question: Question) -> Response {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return Said::Nothing(format!("no event loop: {}", error.kind())),
+        Err(error) => return Response::Nothing(format!("no event loop: {}", error.kind())),
     };
     let patience = question.patience + limits::CLI_CONNECT_TIMEOUT;
     runtime.block_on(async {
@@ -201,13 +201,13 @@ pub(super) fn ask(way: &Way, question: Question) -> Said {
             Err(format!("no answer within {seconds} s; what respgate does is in its log, and curl /livez shows whether it is stuck"))
         };
         match asked.unwrap_or_else(|_| late()) {
-            Ok(said) => said,
-            Err(problem) => Said::Nothing(format!("{way}: {problem}")),
+            Ok(response) => response,
+            Err(problem) => Response::Nothing(format!("{way}: {problem}")),
         }
     })
 }
 
-async fn send(way: &Way, question: Question) -> Result<Said, String> {
+async fn send(way: &Way, question: Question) -> Result<Response, String> {
     match way {
         Way::Unix(path) => {
             let stream = UnixStream::connect(path).await;
@@ -218,7 +218,7 @@ async fn send(way: &Way, question: Question) -> Result<Said, String> {
                 Ok(bearer) => bearer,
                 Err(problem) => {
                     let problem = format!("--token-file: {problem}");
-                    return Ok(Said::Refused { problem, exit: exit::USAGE });
+                    return Ok(Response::Refused { problem, exit: exit::USAGE });
                 }
             };
             let hint = "is respgate running, and [admin] address this one?";
@@ -269,7 +269,7 @@ async fn exchange<S>(
     stream: S,
     question: Question,
     bearer: Option<HeaderValue>,
-) -> Result<Said, String>
+) -> Result<Response, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -285,14 +285,14 @@ where
     if let Some(bearer) = bearer {
         request.headers_mut().insert(AUTHORIZATION, bearer);
     }
-    let said = |error: hyper::Error| error.to_string();
+    let cause = |error: hyper::Error| error.to_string();
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(said)?;
+    let (mut sender, connection) = handshake.await.map_err(cause)?;
     let driver = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(said)?;
+    let response = sender.send_request(request).await.map_err(cause)?;
     let status = response.status();
     let exit = response.headers().get(EXIT).and_then(|exit| exit.to_str().ok()?.parse().ok());
-    let body = response.into_body().collect().await.map_err(said)?.to_bytes();
+    let body = response.into_body().collect().await.map_err(cause)?.to_bytes();
     driver.abort();
     let text = || String::from_utf8_lossy(&body).trim_end().to_owned();
     let json = question.json.then(|| serde_json::from_slice::<serde_json::Value>(&body));
@@ -300,8 +300,8 @@ where
     if status != StatusCode::OK {
         let problem = json.as_ref().and_then(|json| json.get("error")?.as_str());
         let problem = problem.map_or_else(text, str::to_owned);
-        return Ok(Said::Refused { problem, exit: exit.unwrap_or(exit::FAILURE) });
+        return Ok(Response::Refused { problem, exit: exit.unwrap_or(exit::FAILURE) });
     }
-    let answer = json.map_or_else(|| Told::Text(text()), Told::Json);
-    Ok(Said::Answer { answer, exit: exit.unwrap_or(exit::SUCCESS) })
+    let answer = json.map_or_else(|| Content::Text(text()), Content::Json);
+    Ok(Response::Answer { answer, exit: exit.unwrap_or(exit::SUCCESS) })
 }

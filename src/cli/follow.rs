@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::args::{AuditRecent, OfTable, Recent};
-use super::ask::{Question, Said, Told, Way, ask};
+use super::ask::{Content, Question, Response, Way, ask};
 use super::exit;
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -17,7 +17,7 @@ use super::verb::Verb;
 use crate::admin::query;
 use crate::base::limits;
 
-/// Entries that are shown at once where nothing else is said.
+/// How many entries are shown at the start, unless a flag sets another number.
 const FIRST: usize = 10;
 /// Members that a line begins with; the others follow by their names.
 const HEAD: [&str; 3] = ["time", "id", "event"];
@@ -61,7 +61,7 @@ fn follow(
     let mut away = false;
     loop {
         let pause = match ask(way, question(event, follower.since)) {
-            Said::Answer { answer: Told::Json(answer), exit: exit::SUCCESS } => {
+            Response::Answer { answer: Content::Json(answer), exit: exit::SUCCESS } => {
                 if std::mem::take(&mut away) {
                     output.print_error("respgate: it answers again");
                 }
@@ -81,17 +81,19 @@ fn follow(
                 };
                 pause
             }
-            Said::Nothing(_) if follower.log.is_some() => {
+            Response::Nothing(_) if follower.log.is_some() => {
                 if !std::mem::replace(&mut away, true) {
                     output.print_error("respgate: no respgate answers; waiting for it");
                 }
                 limits::FOLLOW_RETRY_INTERVAL
             }
-            Said::Answer { exit, .. } => {
+            Response::Answer { exit, .. } => {
                 let text = "respgate has no audit log: the configuration has no [[audit.sink]]";
                 return output.fail(exit.max(exit::FAILURE), text);
             }
-            said @ (Said::Refused { .. } | Said::Nothing(_)) => return said.print(output),
+            response @ (Response::Refused { .. } | Response::Nothing(_)) => {
+                return response.print(output);
+            }
         };
         if interrupt.within(pause) {
             return ExitCode::SUCCESS;

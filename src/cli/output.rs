@@ -1,6 +1,6 @@
 //! What a command prints, on which stream, how it looks, and with which exit code.
 //!
-//! Owns: [`Output`], [`Paint`]. Never knows: what is said.
+//! Owns: [`Output`], [`Paint`]. Never knows: the content of what is printed.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What is waited for, said on standard error while it lasts.
+//! A line on standard error that names what a command waits for, while it waits.
 //!
 //! Owns: [`Progress`]. Never knows: what is done meanwhile.
 

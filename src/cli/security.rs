@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::args::{FailOn, Format, Suite, Test, Wanted};
-use super::ask::{Question, Said, Told, Way, ask};
+use super::ask::{Content, Question, Response, Way, ask};
 use super::output::{Output, Paint};
 use super::verb::Verb;
 use super::{acl, examine, exit, security_report};
@@ -93,9 +93,9 @@ fn failing_sinks(config: &Config) -> Result<Vec<String>, String> {
         patience: verb.patience,
     };
     let status = match ask(&Way::Unix(socket.clone()), question) {
-        Said::Answer { answer: Told::Json(status), .. } => status,
-        Said::Answer { .. } => return Err("the answer of respgate is not JSON".to_owned()),
-        Said::Refused { problem, .. } | Said::Nothing(problem) => return Err(problem),
+        Response::Answer { answer: Content::Json(status), .. } => status,
+        Response::Answer { .. } => return Err("the answer of respgate is not JSON".to_owned()),
+        Response::Refused { problem, .. } | Response::Nothing(problem) => return Err(problem),
     };
     let Some(sinks) = status.get("audit").and_then(Value::as_array) else {
         let text = "the running respgate has no audit log; a change of [audit] needs a restart";

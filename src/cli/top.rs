@@ -48,7 +48,7 @@ use window::Window;
 const SIZE: (u16, u16) = (80, 24);
 /// The height of the picture of `--once` with events: all of it, on whatever terminal.
 const WHOLE_ROWS: u16 = 42;
-/// Where a respgate serves its metrics if its configuration does not say otherwise.
+/// Where a respgate serves its metrics unless its configuration sets another address.
 const TELEMETRY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9465);
 
 impl Verb for Top {
@@ -81,8 +81,7 @@ impl Verb for Top {
 }
 
 impl Top {
-    /// Where metrics are read, and how events are, as the flags say, the configuration or the
-    /// environment.
+    /// Where metrics and events are read: from the flags, the configuration or the environment.
     fn places(&self, output: Output) -> Result<(Place, Option<Way>), ExitCode> {
         let way = match self.target.way() {
             Ok(way) => Some(way),

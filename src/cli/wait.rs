@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::args::Goal;
 use super::args::Wait;
-use super::ask::{Question, Said, ask};
+use super::ask::{Question, Response, ask};
 use super::output::Output;
 use super::verb::Verb;
 use crate::admin::query;
@@ -37,11 +37,11 @@ impl Verb for Wait {
                 json: output.is_json(),
                 patience: HEALTH.patience.min(self.timeout),
             };
-            let said = ask(&way, question);
-            let good = matches!(&said, Said::Answer { exit: 0, .. });
+            let response = ask(&way, question);
+            let good = matches!(&response, Response::Answer { exit: 0, .. });
             if good || clock::now() + limits::WAIT_INTERVAL >= until {
                 drop(progress);
-                return said.print(output);
+                return response.print(output);
             }
             std::thread::sleep(limits::WAIT_INTERVAL);
         }

@@ -94,11 +94,11 @@ pub(crate) enum Blocking {
 #[must_use]
 pub(crate) fn blocking(spec: &Spec, request: &Request<'_>) -> Blocking {
     let last = request.len().saturating_sub(1);
-    let Effect::Block(said) = spec.effect else {
+    let Effect::Block(limit) = spec.effect else {
         let waits = spec.effect == Effect::Wait;
         return if waits { timeout(request, last, milliseconds) } else { Blocking::No };
     };
-    match said {
+    match limit {
         Timeout::Unknown => Blocking::Forever,
         Timeout::Streams => streams(request),
         Timeout::Argument(arg) => timeout(request, arg, seconds),

@@ -1,7 +1,7 @@
 //! What a command that reads answers when there is nothing: the reply of a server without data.
 //!
 //! Owns: [`Miss`], [`EmptyReply`]. Never knows: which command answers which (a column of the table), servers, when a
-//! miss is said.
+//! miss is answered.
 
 use bytes::BytesMut;
 

@@ -219,8 +219,8 @@ fn definition(command: &ServerCommand) -> Result<Definition, &'static str> {
     })
 }
 
-/// Where the server does something with a command of the table that the table does not say: each as
-/// a line for people.
+/// Where the server describes a command otherwise than the table does: each difference as a line for
+/// people.
 #[must_use]
 pub(crate) fn differences(described: &[ServerCommand]) -> Vec<String> {
     let known = described.iter().filter_map(|command| Some((by_name(&command.name)?, command)));

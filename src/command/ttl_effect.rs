@@ -23,9 +23,9 @@ pub enum TtlEffect {
     Ended,
     /// Argument 2 is the time to live.
     Argument { unit: Unit, absolute: bool },
-    /// `RESTORE`: argument 2 and its options say it.
+    /// `RESTORE`: argument 2 and the options set the time to live.
     Restore,
-    /// Options say it, or nothing does.
+    /// Options set the time to live, or nothing does.
     Options { first: OptionsStart, otherwise: WithoutOption },
 }
 

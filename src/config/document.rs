@@ -22,7 +22,7 @@ const LISTEN: &str = "127.0.0.1:6379";
 /// What a process was started with, to be read at the start and at every reload.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigSource {
-    /// The file; without one, flags and environment say everything.
+    /// The file; without one, all settings come from flags and environment.
     pub path: Option<PathBuf>,
     /// The flags of the command line, which override everything else.
     pub flags: Vec<Setting>,

@@ -18,7 +18,7 @@ pub struct Listener {
     pub mode: u32,
     /// Group that owns a Unix socket, by name or number.
     pub group: Option<String>,
-    /// What an application must say before it is served.
+    /// The login that an application must send before it is served.
     pub auth: ClientAuth,
     /// One of `[policies]`; without it, `[policy]`.
     pub policy: Option<String>,

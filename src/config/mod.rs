@@ -80,7 +80,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The server behind.
     pub upstream: Upstream,
-    /// What may pass where nothing else is said.
+    /// The rules for clients that no other policy is set for.
     pub policy: Rules,
     /// Commands beyond the table.
     pub commands: Commands,

@@ -8,7 +8,7 @@ use super::error::ValueError;
 use super::quoting::quoted;
 use super::section::{Section, choice, count, duration, string, text};
 
-/// How long a command waits at most where nothing else is said.
+/// How long a command waits at most where `max_delay` is not set.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// A limit on some commands.

@@ -71,7 +71,7 @@ impl SanPattern {
             return Ok(Self(Kind::Uri(text.to_owned())));
         }
         let Some((kind, name)) = text.split_once(':') else {
-            return Err(wrong("does not say which kind of name it is"));
+            return Err(wrong("does not show which kind of name it is"));
         };
         match kind {
             "dns" if plain(name) && !name.contains(['/', ':']) => {

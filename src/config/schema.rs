@@ -39,7 +39,7 @@ pub(super) const ALIASES: [(&str, &str, &str); 4] = [
     ("upstream.retry", "retry_backoff", "multiplier"),
 ];
 
-/// Permission bits of a Unix socket where nothing else is said: owner and group.
+/// Default permission bits of a Unix socket: owner and group.
 const MODE: u32 = 0o660;
 
 /// The settings in `root`. Where the log has a problem, the settings are not to be used.

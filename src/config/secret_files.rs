@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn volume_of_kubernetes_is_closed_whatever_the_modes_say() {
+    fn volume_of_kubernetes_is_closed_whatever_the_modes_are() {
         let volume = tempfile::tempdir().unwrap();
         let at = |name: &str| volume.path().join(name);
         std::fs::create_dir(at("..2026_11_29")).unwrap();

@@ -39,7 +39,7 @@ pub struct PasswordCommand {
     /// Names of the variables of respgate's environment that the program gets; it gets no others.
     pub environment: Vec<String>,
     pub timeout: Duration,
-    /// How often it is run when it does not say until when its password holds.
+    /// How often it is run when its output has no time at which the password expires.
     pub refresh: Duration,
 }
 

@@ -60,7 +60,7 @@ pub(super) struct Scalar {
     pub text: String,
 }
 
-/// What the writer said a value is.
+/// The type that a value is written as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -68,7 +68,7 @@ pub(super) enum Kind {
     Float,
     Boolean,
     Date,
-    /// From a variable or a flag: whatever the key takes.
+    /// From a variable or a flag: any type that the key accepts.
     Untyped,
 }
 

@@ -139,7 +139,7 @@ impl Void<'_> {
             if !by_users {
                 names.insert(listener.policy.as_deref());
             } else if config.acl_file.is_some() {
-                // What an ACL file does not say is said by [policy].
+                // Rules that an ACL file cannot express come from [policy].
                 names.insert(None);
             }
             if listener.policy.is_some() {

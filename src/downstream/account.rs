@@ -1,4 +1,4 @@
-//! What a client connection keeps in memory, and what is said of it when that was too much.
+//! What a client connection keeps in memory, and what is logged when that exceeds a limit.
 //!
 //! Owns: [`Account`]: the connection's count against its own limit and the budget of all. Never knows: what
 //! other clients keep, which client has to make room.

@@ -1,6 +1,6 @@
 //! The kinds of stream that carry a client's bytes.
 //!
-//! Owns: [`ClientStream`]. Never knows: how it was accepted, what is said.
+//! Owns: [`ClientStream`]. Never knows: how it was accepted, the protocol of its bytes.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};

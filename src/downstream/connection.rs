@@ -33,7 +33,7 @@ use crate::upstream::{Delivery, Lease, yield_to_io};
 /// Rounds of one connection before other tasks get their turn.
 const ROUNDS_PER_TURN: u32 = 3;
 
-/// What comes to pass elsewhere, for the conversation's pending step.
+/// The future that the conversation's pending step waits for.
 enum Pending {
     Lease(Pin<Box<dyn Future<Output = Result<Lease, OpenFailure>>>>),
     Open(Pin<Box<dyn Future<Output = Result<Facts, OpenFailure>>>>),
@@ -369,8 +369,8 @@ impl<S: ClientStream> Connection<S> {
         progress |= self.links.entry.is_wanted() && self.serve_want();
         if self.reads() {
             let mut scratch = self.links.worker.take_scratch();
-            // A read that did not fill the buffer has emptied the socket: the second one finds
-            // nothing, without a system call, and leaves word to be woken.
+            // A read that did not fill the buffer has emptied the socket: the second one returns
+            // `Pending` without a system call, and registers the waker.
             for _ in 0..2 {
                 let filled = self.read(cx, &mut scratch);
                 progress |= filled.is_some();

@@ -1,6 +1,6 @@
 //! A client behind TLS as a stream of plain bytes.
 //!
-//! Owns: [`Encrypted`]. Never knows: handshakes, whose certificate it is, what is said.
+//! Owns: [`Encrypted`]. Never knows: handshakes, whose certificate it is, the protocol of the plain bytes.
 
 use std::io::{self, ErrorKind, Write};
 use std::pin::Pin;

@@ -185,7 +185,7 @@ impl Notes {
         }
     }
 
-    /// A command is answered on a shared connection, or will not be, and something may be to be said of it.
+    /// A command on a shared connection is answered, or will not be: it may have to be recorded.
     #[cold]
     pub(super) fn end(
         &mut self,

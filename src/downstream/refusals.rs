@@ -44,8 +44,8 @@ impl Refusals {
         }
     }
 
-    /// A wrong login. Of users only those are named that there are: a password may have been said in the
-    /// place of a name.
+    /// A wrong login. Only users that exist are named: a client may have sent a password in the place of a
+    /// name.
     pub(super) fn log_login(&mut self, now: Instant, peer: &Peer, user: Option<&Name>) {
         let listener = &*peer.listener;
         let user = user.map_or("unknown user", Name::as_str);
@@ -62,7 +62,7 @@ impl Refusals {
         }
     }
 
-    /// A handshake that failed. One that was only begun and left is seldom worth a line.
+    /// A handshake that failed. One that the client ended by closing the connection is logged at debug alone.
     pub(super) fn log_handshake(
         &mut self,
         now: Instant,

@@ -143,7 +143,7 @@ impl Worker {
         *self.scratch.borrow_mut() = scratch;
     }
 
-    /// A client has said a password: no copy of it stays where connections read to.
+    /// A client has sent a password: no copy of it stays in the buffer that connections read into.
     pub(super) fn note_password(&self) {
         self.has_seen_password.set(true);
     }
@@ -336,8 +336,8 @@ impl Worker {
         self.wake_due();
     }
 
-    /// An operator denies this to clients from here on, besides what policies deny; `more`: something was
-    /// added, which clients that say nothing learn, too.
+    /// An operator denies this to clients from now on, besides what policies deny; `more`: a block was
+    /// added, which is applied to idle clients, too.
     pub(crate) fn set_blocks(&self, blocks: &Arc<Blocks>, more: bool) {
         self.roster.note_blocks(blocks, more);
         if more {

@@ -3,7 +3,7 @@
 //! Owns: [`AclUser`], [`read_accounts`]. Never knows: files, which users are logged in.
 //!
 //! Two things differ from the server: a file without the user `default` makes none, where the
-//! server makes one that may do everything; and a line may say nothing that has no effect.
+//! server makes one that may do everything; and a rule that has no effect is an error.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -128,7 +128,7 @@ impl Reader {
                 let name = name.to_owned();
                 self.accounts.push(AclUser { name, enabled, passwords, policy, rules });
             }
-            // What is wrong with the base is said where that is read.
+            // Errors of the base are reported where that is read.
             Err(errors) => {
                 let own = errors.into_iter().filter(|error| error.setting == "acl");
                 self.errors.extend(own.map(|error| AccountError {

@@ -158,9 +158,9 @@ mod tests {
                 let request = RequestBuf::from_args(line.split(' '));
                 let request = request.as_request();
                 let lookup = policy.lookup(&request);
-                let said = policy.decide(lookup, &request, database, &mut Scratch::default());
-                assert_eq!(said.is_ok(), passes, "{line} in {database}");
-                if let Err(refusal) = said {
+                let decision = policy.decide(lookup, &request, database, &mut Scratch::default());
+                assert_eq!(decision.is_ok(), passes, "{line} in {database}");
+                if let Err(refusal) = decision {
                     let mut words = bytes::BytesMut::new();
                     refusal.write_text(&request, &mut words);
                     let is_get = line.starts_with("GET");
@@ -204,12 +204,12 @@ mod tests {
         ] {
             let request = RequestBuf::from_args(line.split(' '));
             let request = request.as_request();
-            let said = |policy: &Policy| {
+            let admits = |policy: &Policy| {
                 let lookup = policy.lookup(&request);
                 policy.decide(lookup, &request, 0, &mut Scratch::default()).is_ok()
             };
-            assert_eq!(said(&some), passes, "{line}");
-            assert!(passes || !said(&named), "{line}");
+            assert_eq!(admits(&some), passes, "{line}");
+            assert!(passes || !admits(&named), "{line}");
         }
     }
 

@@ -172,37 +172,46 @@ mod tests {
     #[test]
     fn verdict_rule_word_and_names() {
         let rules = acl("+@read -sort ~a:* (+sort ~b:*)");
-        let said = explained(&rules, "GET a:1");
-        assert!(matches!(said.verdict, Verdict::Passes), "{said:?}");
-        assert_eq!(&*said.word.unwrap().text, "+@read");
-        let [name] = &said.names[..] else { panic!("{:?}", said.names) };
+        let explanation = explained(&rules, "GET a:1");
+        assert!(matches!(explanation.verdict, Verdict::Passes), "{explanation:?}");
+        assert_eq!(&*explanation.word.unwrap().text, "+@read");
+        let [name] = &explanation.names[..] else { panic!("{:?}", explanation.names) };
         assert_eq!((name.arg, &name.text[..], &name.role[..]), (1, &b"a:1"[..], "key, read"));
 
-        let said = explained(&rules, "SORT b:1 BY b:* STORE b:2");
-        assert!(matches!(said.verdict, Verdict::Passes), "{said:?}");
-        assert_eq!(&*said.word.unwrap().text, "+sort");
-        assert_eq!(said.names.len(), 3);
+        let explanation = explained(&rules, "SORT b:1 BY b:* STORE b:2");
+        assert!(matches!(explanation.verdict, Verdict::Passes), "{explanation:?}");
+        assert_eq!(&*explanation.word.unwrap().text, "+sort");
+        assert_eq!(explanation.names.len(), 3);
 
-        let said = explained(&rules, "SORT a:1");
-        assert!(matches!(said.verdict, Verdict::Refused("namespace", _)), "{said:?}");
-        let said = explained(&acl("+@all -sort"), "SORT a:1");
-        assert!(matches!(said.verdict, Verdict::Refused("command", _)), "{said:?}");
-        assert_eq!(said.word.unwrap(), RuleWord { setting: "acl", text: "-sort".into() });
-        let said = explained(&rules, "NOSUCH a:1");
-        assert!(said.spec.is_none() && matches!(said.verdict, Verdict::Refused("unknown", _)));
+        let explanation = explained(&rules, "SORT a:1");
+        assert!(matches!(explanation.verdict, Verdict::Refused("namespace", _)), "{explanation:?}");
+        let explanation = explained(&acl("+@all -sort"), "SORT a:1");
+        assert!(matches!(explanation.verdict, Verdict::Refused("command", _)), "{explanation:?}");
+        assert_eq!(explanation.word.unwrap(), RuleWord { setting: "acl", text: "-sort".into() });
+        let explanation = explained(&rules, "NOSUCH a:1");
+        assert!(
+            explanation.spec.is_none()
+                && matches!(explanation.verdict, Verdict::Refused("unknown", _))
+        );
     }
 
     #[test]
     fn observed_rules_are_explained() {
         let rules = Rules { observe: vec!["namespace".to_owned()], ..acl("+@read ~a:*") };
-        let said = explained(&rules, "GET b:1");
-        assert!(matches!(said.verdict, Verdict::Observed("namespace", _)), "{said:?}");
-        let said = explained(&rules, "SET b:1 x");
-        assert!(matches!(said.verdict, Verdict::Refused("command", _)), "{said:?}");
+        let explanation = explained(&rules, "GET b:1");
+        assert!(
+            matches!(explanation.verdict, Verdict::Observed("namespace", _)),
+            "{explanation:?}"
+        );
+        let explanation = explained(&rules, "SET b:1 x");
+        assert!(matches!(explanation.verdict, Verdict::Refused("command", _)), "{explanation:?}");
         let rules = Rules { observe_all: true, ..acl("+@read ~a:*") };
-        let said = explained(&rules, "SET b:1 x");
-        assert!(matches!(said.verdict, Verdict::Observed("command", _)), "{said:?}");
-        let said = explained(&rules, "PSYNC ? -1");
-        assert!(matches!(said.verdict, Verdict::Refused("command", _)), "never carried: {said:?}");
+        let explanation = explained(&rules, "SET b:1 x");
+        assert!(matches!(explanation.verdict, Verdict::Observed("command", _)), "{explanation:?}");
+        let explanation = explained(&rules, "PSYNC ? -1");
+        assert!(
+            matches!(explanation.verdict, Verdict::Refused("command", _)),
+            "never carried: {explanation:?}"
+        );
     }
 }

@@ -175,7 +175,7 @@ impl Evaluation<'_, '_> {
         Err(Refusal::new(rule, Some(self.spec), cause))
     }
 
-    /// Looks for the keys once. Where every key is allowed the server may say what is wrong with
+    /// Looks for the keys once. Where every key is allowed, the server may report what is wrong with
     /// the request.
     fn find_keys(&mut self, keys_are_open: bool) -> Result<(), Refusal> {
         let scratch = &mut *self.scratch;

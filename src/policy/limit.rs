@@ -35,7 +35,7 @@ impl Limit {
         }
     }
 
-    /// Whether it is about this command. Those that every client may say at any time are free.
+    /// Whether the limit applies to this command. Commands that every client may send at any time are free.
     #[must_use]
     pub fn covers(&self, spec: &Spec) -> bool {
         self.commands.allows(spec.id) && !spec.flags.has(Flags::NO_AUTH)

@@ -184,8 +184,8 @@ mod tests {
             let request = RequestBuf::from_args(line.split(' '));
             let policy = compile(rules).unwrap();
             let request = request.as_request();
-            let said = Explanation::of(&policy, &request, &EvalContext::default()).misfits;
-            assert_eq!(said, expected, "{line}");
+            let misfits = Explanation::of(&policy, &request, &EvalContext::default()).misfits;
+            assert_eq!(misfits, expected, "{line}");
         }
     }
 }

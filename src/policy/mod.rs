@@ -216,7 +216,7 @@ impl Policy {
         &self.section
     }
 
-    /// Whether both say the same of every request: the same rules about the same commands.
+    /// Whether both decide the same for every request: the same rules about the same commands.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.source == other.source && self.roles.dictionary == other.roles.dictionary
@@ -338,7 +338,7 @@ impl Policy {
         Ok(Grant { observed: observed.or(grant.observed), strip: strip.or(grant.strip), ..grant })
     }
 
-    /// Whether such a request may pass as far as its command, its names and the rules about scripts say.
+    /// Whether such a request may pass, judged by its command, its names and the rules about scripts alone.
     #[must_use]
     pub fn admits(
         &self,
@@ -352,7 +352,7 @@ impl Policy {
             && self.lenient(self.judge_script(spec, request)).is_ok()
     }
 
-    /// What the rules about scripts say; what a rule permits by name is none of theirs.
+    /// The decision of the rules about scripts; they do not apply to what a rule permits by name.
     fn judge_script(&self, spec: &'static Spec, request: &Request<'_>) -> Result<(), Refusal> {
         let Some(script) = spec.script else { return Ok(()) };
         if matches!(script, Script::Shows | Script::Change { .. }) && self.roles.names(spec) {
@@ -374,8 +374,8 @@ impl Policy {
     }
 
     /// A refusal by a rule that is only observed refuses nothing.
-    const fn lenient(&self, said: Result<(), Refusal>) -> Result<Option<Refusal>, Refusal> {
-        match said {
+    const fn lenient(&self, verdict: Result<(), Refusal>) -> Result<Option<Refusal>, Refusal> {
+        match verdict {
             Ok(()) => Ok(None),
             Err(refusal) if self.observes(refusal.rule) => Ok(Some(refusal)),
             Err(refusal) => Err(refusal),
@@ -400,7 +400,7 @@ impl Policy {
         }
         let Outcome { strip, key_scan } = self.name(spec, request, scratch)?;
         let strip = self.without_denied(strip, spec, request);
-        // Inside a guarded script each write gets what is said about its own key.
+        // Inside a guarded script the rule applies to each write and its own key.
         if let Some(ttl) = self.ttl.as_ref().filter(|_| !scratch.guarded.changes()) {
             if self.roles.observed.has(Rule::Ttl) {
                 // Nothing is changed either: what would be is thrown away.

@@ -247,12 +247,12 @@ mod tests {
             (pattern, Some(guarded)),
             (denied, Some(guarded)),
         ] {
-            let said = overview(&rules).scripts;
-            let fits = match (&said, expected) {
-                (Some(said), Some(words)) => said.starts_with(words),
-                (said, expected) => said.is_none() && expected.is_none(),
+            let shown = overview(&rules).scripts;
+            let fits = match (&shown, expected) {
+                (Some(shown), Some(words)) => shown.starts_with(words),
+                (shown, expected) => shown.is_none() && expected.is_none(),
             };
-            assert!(fits, "{rules:?}: {said:?}");
+            assert!(fits, "{rules:?}: {shown:?}");
         }
     }
 
@@ -283,8 +283,8 @@ mod tests {
             warnings.into_iter().find(|(code, _)| *code == "POL-W004").map(|(_, text)| text)
         };
         let starts = |rules: &Rules, text: &str| {
-            let said = warned(rules).unwrap_or_default();
-            assert!(said.starts_with(text), "{said}");
+            let shown = warned(rules).unwrap_or_default();
+            assert!(shown.starts_with(text), "{shown}");
         };
         assert_eq!(warned(&Rules::default()), None);
         assert_eq!(warned(&acl("+@all ~*")), None);
@@ -319,9 +319,9 @@ mod tests {
             ),
             (partly, Mode::Partly, "enforce, but these rules refuse nothing: command, ttl"),
         ] {
-            let said = overview(&rules);
-            assert_eq!((said.mode, said.refuses.as_str()), (mode, text));
-            assert_eq!(said.warnings.len(), usize::from(mode != Mode::Enforce));
+            let shown = overview(&rules);
+            assert_eq!((shown.mode, shown.refuses.as_str()), (mode, text));
+            assert_eq!(shown.warnings.len(), usize::from(mode != Mode::Enforce));
         }
     }
 
@@ -361,8 +361,8 @@ mod tests {
             (Rules { acl: Some("+@read".to_owned()), ..with_prefix(KeyMode::Enforce) }, false),
         ] {
             let warnings = overview(&rules).warnings;
-            let said = warnings.iter().any(|(code, _)| *code == "POL-W005");
-            assert_eq!(said, warned, "{:?}: {warnings:?}", rules.acl);
+            let found = warnings.iter().any(|(code, _)| *code == "POL-W005");
+            assert_eq!(found, warned, "{:?}: {warnings:?}", rules.acl);
         }
     }
 }

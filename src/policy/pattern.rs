@@ -40,7 +40,7 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether the server would say that `subject` fits.
+    /// Whether the pattern would match `subject` on the server.
     #[must_use]
     pub fn matches(&self, subject: &[u8]) -> bool {
         match self.form {

@@ -1,9 +1,9 @@
-//! A refusal: which rule said no, and the words for the client.
+//! A refusal: which rule refused, and the error for the client.
 //!
 //! The server's words are those of Redis 7.0; later servers name the user (`User app has no
 //! permissions …`), which here would be a name that no client knows.
 //!
-//! Owns: [`Refusal`] and every text that a policy can answer. Never knows: how the
+//! Owns: [`Refusal`] and every error of a policy. Never knows: how the
 //! decision was reached.
 
 use std::borrow::Cow;
@@ -38,7 +38,7 @@ pub(crate) enum Whom {
     Certificate,
 }
 
-/// Why a request may not pass, and enough to say so.
+/// Why a request may not pass, with what the error shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal {
     pub rule: Rule,
@@ -148,7 +148,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the refusal is Redis's own, so that a Redis with the same ACL would say the same.
+    /// Whether the refusal is Redis's own, so that a Redis with the same ACL would reply the same.
     #[must_use]
     pub const fn is_redis(&self) -> bool {
         match self.cause {
@@ -282,7 +282,7 @@ const RESERVED_CHANNEL: &str = "' may reach the server's own channels about keys
     name them in the ACL, as in &__keyspace@0__:app:*";
 const OTHERS_EVENTS: &str = "' may receive events of keys in other databases (rule namespace); write out the \
     number of an allowed one, as in __keyspace@0__:*";
-const NO_DATABASE: &str = "the server's invalidations do not say their database, so those of others \
+const NO_DATABASE: &str = "the server's invalidations do not name their database, so those of others \
     cannot be left out; only rules without db= permit it";
 const NAMED: &str = " in the rules would permit it by name";
 const BROADCAST: &str = "' with BCAST reports keys outside the allowed patterns (rule namespace); \

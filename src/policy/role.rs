@@ -47,7 +47,7 @@ impl Role {
 #[derive(Clone, Debug)]
 pub(super) struct Selector {
     allowed: Box<[u64]>,
-    /// For each command the word that had the last say.
+    /// For each command the word that decides.
     decided: Box<[Decision]>,
     /// By the number of the command.
     first_arguments: BTreeMap<u16, Vec<Box<[u8]>>>,

@@ -204,9 +204,9 @@ mod tests {
                 (ScriptMode::Deny, deny),
                 (ScriptMode::Allowlist, allowlist),
             ] {
-                let said = text(&scripts(mode), &request.as_request());
-                assert_eq!(said.is_empty(), expected.is_empty(), "{line} {mode:?}: {said}");
-                assert!(said.contains(expected), "{line} {mode:?}: {said}");
+                let refusal = text(&scripts(mode), &request.as_request());
+                assert_eq!(refusal.is_empty(), expected.is_empty(), "{line} {mode:?}: {refusal}");
+                assert!(refusal.contains(expected), "{line} {mode:?}: {refusal}");
             }
         }
     }
@@ -230,8 +230,8 @@ mod tests {
             let request = scanner.request(frame.as_bytes());
             let Lookup::Command(spec) = lookup(&request) else { continue };
             let Some(what) = spec.script else { continue };
-            let said = scripts(mode).judge(what, spec, &request).err().map(|refusal| refusal.rule);
-            assert_eq!(said, expected, "{frame:?} {mode:?}");
+            let rule = scripts(mode).judge(what, spec, &request).err().map(|refusal| refusal.rule);
+            assert_eq!(rule, expected, "{frame:?} {mode:?}");
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::config::{KeyMode, OnMissing, Rules, ScriptMode};
 const OWN: &str =
     "+hello +auth +ping +select +client|setname +client|info +command +multi +exec +unwatch";
 
-/// What a script could say although respgate passes it on only where every key is allowed; key
-/// patterns of the server do not hold it back. A word about a command that the server does not know
+/// Commands that respgate passes on only where every key is allowed, but that a script could call: key
+/// patterns of the server do not restrict them. A word about a command that the server does not know
 /// would be an error.
 fn reaches_unnamed_keys(spec: &Spec) -> bool {
     let reaches = match spec.reach {
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn server_user_for_several_policies() {
         let acl = |text: &str| Rules { acl: Some(text.to_owned()), ..Rules::default() };
-        let said = |texts: &[&str]| {
+        let printed = |texts: &[&str]| {
             let roles: Vec<ServerRole> = texts.iter().map(|text| role(&acl(text))).collect();
             let words = server_rules(&roles).map(|words| words.join(" "));
             words.map(|words| {
@@ -312,22 +312,24 @@ mod tests {
             })
         };
         assert_eq!(
-            said(&["+get ~a (+set ~b)", "+set ~b", "+get ~a", "(+del ~c)", "+dbsize ~d"]).unwrap(),
+            printed(&["+get ~a (+set ~b)", "+set ~b", "+get ~a", "(+del ~c)", "+dbsize ~d"])
+                .unwrap(),
             "… +get ~a own (+set ~b) (+del ~c) (+dbsize ~d -dbsize)"
         );
         assert_eq!(
-            said(&["+set (+get) reset +get ~a", "+hget (+get) clearselectors (+set ~b)"]).unwrap(),
+            printed(&["+set (+get) reset +get ~a", "+hget (+get) clearselectors (+set ~b)"])
+                .unwrap(),
             "… +get ~a own (+hget) (+set ~b)"
         );
         assert_eq!(
-            said(&["+get ~a", "+set ~b db=1"]).unwrap(),
+            printed(&["+get ~a", "+set ~b db=1"]).unwrap(),
             "… +get ~a own (+set ~b db=1 +select)"
         );
-        assert_eq!(said(&[]).unwrap(), "… own");
+        assert_eq!(printed(&[]).unwrap(), "… own");
         for word in ["~b)", "~b\"", "~'b"] {
             let rules = format!("+set {word}");
-            assert_eq!(said(&["+get", &rules]).unwrap_err(), word);
-            assert!(said(&[&rules, "+get"]).unwrap().contains(word));
+            assert_eq!(printed(&["+get", &rules]).unwrap_err(), word);
+            assert!(printed(&[&rules, "+get"]).unwrap().contains(word));
         }
     }
 

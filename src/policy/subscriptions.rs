@@ -108,7 +108,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever could be subscribed to can be still, if it is said so.
+        /// Subscriptions that are reported as still permitted are permitted.
         #[test]
         fn subscriptions_promised_are_kept(
             old in "(~\\*|~a)( &(n|n\\*|__key\\*|__keyspace@0__:a|_\\*)){0,3}( \\((~\\*|~a) &\\*\\))?",

@@ -142,8 +142,8 @@ impl Ttl {
                 case.inject();
                 Ok(())
             }
-            TtlEffect::NoTtl => case.unsaid(TtlFault::NoTtlOption),
-            TtlEffect::Ended => case.unsaid(TtlFault::Ended),
+            TtlEffect::NoTtl => case.without_ttl(TtlFault::NoTtlOption),
+            TtlEffect::Ended => case.without_ttl(TtlFault::Ended),
             TtlEffect::Unknowable => case.unknowable(TtlFault::NoTtlOption),
             TtlEffect::Inherited => case.inherited(),
             TtlEffect::Argument { unit, absolute } => {
@@ -195,7 +195,7 @@ impl Case<'_> {
     }
 
     /// The command may leave a key without a time to live.
-    fn unsaid(&mut self, fault: TtlFault) -> Judged {
+    fn without_ttl(&mut self, fault: TtlFault) -> Judged {
         if matches!(self.rules.missing, Missing::Reject) {
             return self.refuse(fault);
         }
@@ -205,7 +205,7 @@ impl Case<'_> {
 
     /// The command may leave a key with any time to live.
     fn unknowable(&mut self, fault: TtlFault) -> Judged {
-        self.unsaid(fault)?;
+        self.without_ttl(fault)?;
         self.shorten();
         Ok(())
     }
@@ -235,15 +235,15 @@ impl Case<'_> {
 
     fn options(&mut self, first: OptionsStart, otherwise: WithoutOption) -> Judged {
         let request = self.subject.request;
-        let (mut said, mut kept) = (false, false);
+        let (mut given, mut kept) = (false, false);
         for option in time_options(request, first) {
             match option {
                 Ok(TimeOption::At(time)) => {
                     self.limit(time, true)?;
-                    said = true;
+                    given = true;
                 }
                 Ok(TimeOption::Keep) => kept = true,
-                Ok(TimeOption::Persist) => return self.unsaid(TtlFault::Ended),
+                Ok(TimeOption::Persist) => return self.without_ttl(TtlFault::Ended),
                 Err(KeyError::Syntax | KeyError::Refused) => {
                     return self.unknowable(TtlFault::Missing);
                 }
@@ -251,12 +251,12 @@ impl Case<'_> {
             }
         }
         match otherwise {
-            _ if said => Ok(()),
+            _ if given => Ok(()),
             WithoutOption::Kept => Ok(()),
             WithoutOption::Lost if !kept && self.keys.governed().count() == self.keys.all.len() => {
                 self.append()
             }
-            WithoutOption::Lost | WithoutOption::NoTtl => self.unsaid(TtlFault::Missing),
+            WithoutOption::Lost | WithoutOption::NoTtl => self.without_ttl(TtlFault::Missing),
         }
     }
 

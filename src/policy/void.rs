@@ -146,7 +146,7 @@ fn void_observed(policy: &Policy, rules: &Rules, found: &mut Found) {
             Some(Rule::Script) => (policy.scripts.mode() != ScriptMode::DeclaredKeys, "scripts"),
             Some(_) | None => (true, ""),
         };
-        let why = format!("nothing is said about {about}, so that rule {name} refuses nothing");
+        let why = format!("there are no rules about {about}, so that rule {name} refuses nothing");
         found.add(!there, "observe", &why, "remove the name, or add the rule");
     }
 }

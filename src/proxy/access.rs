@@ -28,8 +28,8 @@ pub(super) struct AccessSources {
 }
 
 impl AccessSources {
-    /// Compiles all policies and reads all passwords and users. A policy with the rules of that of the
-    /// same name said `before` is that one still: clients under it are not disturbed.
+    /// Compiles all policies and reads all passwords and users. A policy with the same name and rules as
+    /// one in `before` is reused: clients under it are not disturbed.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ pub(super) fn announce(policies: &Policies, metrics: &Metrics) {
     }
     for (name, policy) in &policies.accounts {
         let warnings = Overview::of(policy).warnings;
-        // That it refuses nothing is said of [policy], which decides that for all of them.
+        // The warning that it refuses nothing is logged for [policy], which decides that for all of them.
         let own: Vec<_> = warnings.into_iter().filter(|(code, _)| *code == "POL-W003").collect();
         warn_of(&format!("user {name} of users.acl_file"), &own);
     }
@@ -220,7 +220,7 @@ impl Read {
         Ok(secret)
     }
 
-    /// What clients of a listener must say.
+    /// The login that clients of a listener must send.
     fn auth(&mut self, listener: &Listener, users: &Arc<Users>) -> Result<Auth, StartError> {
         Ok(match &listener.auth {
             ClientAuth::Off => Auth::Off,

@@ -46,7 +46,7 @@ pub(super) struct InForce {
 /// What the process itself must do.
 #[derive(Debug)]
 pub(super) enum ProcessRequest {
-    /// Reload everything, and say what came of each part.
+    /// Reload everything, and report the result of each part.
     Reload(oneshot::Sender<Vec<Attempt>>),
     /// Drain and exit; or exit at once.
     Stop { now: bool, answer: oneshot::Sender<()> },

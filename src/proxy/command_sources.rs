@@ -1,6 +1,6 @@
 //! Commands beyond the table: those that the configuration declares, and those that the server describes.
 //!
-//! Owns: [`CommandSources`], what is said about it in logs and metrics. Never knows: policies, when to ask.
+//! Owns: [`CommandSources`], its logs and metrics. Never knows: policies, when the server is queried.
 
 use std::sync::Arc;
 

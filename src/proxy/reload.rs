@@ -204,11 +204,11 @@ impl Reloader {
         let old = self.components.access_hash;
         let is_old =
             |read: &Result<AccessSources, _>| read.as_ref().is_ok_and(|access| access.hash == old);
-        let said = |read: &Result<AccessSources, StartError>| match read {
+        let content = |read: &Result<AccessSources, StartError>| match read {
             Ok(access) => Ok(access.hash),
             Err(error) => Err(error.to_string()),
         };
-        settled(async || self.access(config).await, is_old, |a, b| said(a) == said(b)).await
+        settled(async || self.access(config).await, is_old, |a, b| content(a) == content(b)).await
     }
 
     /// Reads the server's commands, and puts policies in force that know them. `None`: it could

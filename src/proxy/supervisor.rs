@@ -73,7 +73,7 @@ async fn report_state(health: Arc<Health>) {
                 State::Starting => "waiting for the server",
                 State::Ready => "serving clients",
                 State::Degraded => "serving clients; the server cannot be reached",
-                // Said when it begins.
+                // The drain reports its own state when it begins.
                 State::Draining => return,
             })]);
         }

@@ -1,6 +1,6 @@
 //! Writes frames: requests for the server, replies for a client, each in the client's protocol.
 //!
-//! Owns: the spelling of every type. Never knows: why something is said.
+//! Owns: the spelling of every type. Never knows: why a frame is sent.
 
 use bytes::{BufMut, BytesMut};
 

@@ -45,7 +45,7 @@ enum Then {
     Close,
 }
 
-/// An aggregate or string whose header does not say how long it is.
+/// An aggregate or string whose header has no length.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stream {
     /// Ends with `.`
@@ -67,8 +67,8 @@ struct Outer {
 /// be used again.
 ///
 /// Neither depth nor any length has a cap: the values that are due are one number, whatever they are
-/// nested in, and no byte is kept. A shared connection must outlive whatever one of its clients lets
-/// an honest server say. Only streams, which no server of today sends, need a stack.
+/// nested in, and no byte is kept. A shared connection must outlive every valid reply that
+/// one of its clients can cause. Only streams, which no server of today sends, need a stack.
 pub struct ReplyScanner {
     protocol: Protocol,
     state: State,

@@ -95,7 +95,7 @@ enum Way {
     Unix(PathBuf),
 }
 
-/// Why there is nothing to say of TLS.
+/// Why the checks of TLS are not done.
 const NO_NETWORK: &str = "the server is reached by a Unix socket, which no other machine can";
 
 async fn way(endpoint: &ServerEndpoint, limit: Duration) -> Result<Way, String> {

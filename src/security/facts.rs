@@ -51,7 +51,7 @@ pub(super) struct OwnFacts {
     pub pinned_grace_is_zero: bool,
     /// `None`: there are no files.
     pub watched: Option<bool>,
-    /// What a reload would say.
+    /// The result that a reload would have.
     pub reload: Known<()>,
     /// The authorities that the server may be signed by, as their file has them.
     pub authorities: Option<Inspection>,

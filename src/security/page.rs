@@ -18,7 +18,7 @@ const HEAD: &str = "\
 | `--crl FILE` | a list of revoked certificates, for CERT-07; respgate itself fetches none, and neither does Redis |
 | `--format table`, `json`, `junit`, `sarif` | for people, programs, and the reports of build servers |
 | `--fail-on warn` | warnings count as failures |
-| exit code | 0 every check passed (those that could not be done say why); 1 a check failed; 2 the test could not be done |
+| exit code | 0 every check passed (those that could not be done show why); 1 a check failed; 2 the test could not be done |
 
 Checks that need rights which respgate's user should not have (`ACL LIST`, `ACL DRYRUN`, `CONFIG GET`) are skipped without them; run the test with the login of an administrator to have them done (`RESPGATE__UPSTREAM__AUTH__USERNAME` …); what is then tested of the user is about that login.
 

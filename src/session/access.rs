@@ -1,4 +1,4 @@
-//! What an application must say before it is served, and which policy is then its own.
+//! The login that an application must send before it is served, and which policy then applies to it.
 //!
 //! Owns: [`Auth`], [`ListenerAccess`], [`Login`]. Never knows: AUTH and HELLO, passwords of the upstream.
 
@@ -9,7 +9,7 @@ use super::users::{Name, Users};
 use crate::base::secret::Secret;
 use crate::policy::Policy;
 
-/// What an application must say before it is served.
+/// The login that an application must send before it is served.
 #[derive(Debug, Default)]
 pub enum Auth {
     /// Clients need no login, as at a Redis whose default user has no password.

@@ -17,8 +17,8 @@ pub(super) struct ClientInfo {
 }
 
 impl ClientInfo {
-    /// The client has set what the server is sent as well: a name, or its library's.
-    pub(super) fn note_said(&mut self, local: Local, option: &[u8], value: &[u8]) {
+    /// The client has set its name or that of its library, which the server is sent as well.
+    pub(super) fn note_name(&mut self, local: Local, option: &[u8], value: &[u8]) {
         let names = local == Local::SetName && is_valid_name(option);
         let informs = local == Local::SetInfo && is_valid_name(value);
         if names {
@@ -31,13 +31,13 @@ impl ClientInfo {
         debug_assert!(is_valid_name(&self.name), "a name that would break the line about it");
     }
 
-    /// Bytes that are kept of the client's own words.
+    /// Bytes that are kept of what the client has set.
     pub(super) const fn held_bytes(&self) -> usize {
         self.name.capacity() + self.lib_name.capacity() + self.lib_ver.capacity()
     }
 }
 
-/// What a client has set of itself, as far as operators are shown it: a name may be as long as an argument.
+/// What a client has set about itself, as far as operators are shown it: a name may be as long as an argument.
 pub(super) fn shown(text: &[u8]) -> String {
     let most = limits::SHOWN_NAME_BYTES_MAX;
     let begin = text.get(..most).unwrap_or(text);
@@ -64,7 +64,7 @@ const VALKEY_8_1: &str = "id addr laddr fd name age idle flags capa db sub psub 
 pub(super) struct Form {
     /// Of which server.
     server: Option<Server>,
-    /// Each with what is said when only the server knows better.
+    /// Each with the value that is shown when only the server knows the real one.
     fields: Vec<(Box<str>, Box<str>)>,
 }
 
@@ -107,7 +107,7 @@ impl Form {
         self.server == Some(server)
     }
 
-    /// The names of the fields, each with what is said when only the server knows better.
+    /// The names of the fields, each with the value that is shown when only the server knows the real one.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, other)| (&**name, &**other))
     }

@@ -104,13 +104,16 @@ fn introduce(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
         let [name, lib_name, lib_ver] =
             [&client_info.name, &client_info.lib_name, &client_info.lib_ver]
                 .map(|text| text.as_slice());
-        let said: [&[&[u8]]; 3] = [
+        let commands: [&[&[u8]]; 3] = [
             &[own::CLIENT, b"SETNAME", name],
             &[own::CLIENT, b"SETINFO", b"lib-name", lib_name],
             &[own::CLIENT, b"SETINFO", b"lib-ver", lib_ver],
         ];
-        let said = said.into_iter().filter(|words| words.last().is_some_and(|w| !w.is_empty()));
-        said.map(|words| words.iter().map(|word| word.to_vec()).collect()).collect::<Vec<Vec<_>>>()
+        let commands =
+            commands.into_iter().filter(|words| words.last().is_some_and(|w| !w.is_empty()));
+        commands
+            .map(|words| words.iter().map(|word| word.to_vec()).collect())
+            .collect::<Vec<Vec<_>>>()
     });
     drop(client_info);
     let Some(skip) = u32::try_from(words.len()).ok().and_then(|count| count.checked_sub(1)) else {

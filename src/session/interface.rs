@@ -132,15 +132,15 @@ impl Session {
         hello::take_opened(self, opened, out);
     }
 
-    /// Whether there was a script, so that replies may have said something of one.
+    /// Whether there was a script, so that replies may have reported something about one.
     #[must_use]
     #[inline(always)]
     pub const fn knows_scripts(&self) -> bool {
         self.retries.has_any()
     }
 
-    /// What replies have said of scripts is known to all sessions from here on. Returns what must be sent at
-    /// once, in the place of a request that stays in line, and its bytes.
+    /// Shares with all sessions what replies have reported about scripts. Returns what must be sent at once,
+    /// in the place of a request that stays in line, and its bytes.
     pub fn take_resend(
         &mut self,
         scripts: &mut Scripts,

@@ -36,14 +36,15 @@ impl Late {
     /// The client that it names has got no pinned connection in time.
     pub(super) fn without(target: &ClientEntry) -> Self {
         let text = client_text::tracking_target(target.id);
-        Self::said(|line| encode::error(line, text))
+        Self::decided(|line| encode::error(line, text))
     }
 
-    fn said(write: impl FnOnce(&mut BytesMut)) -> Self {
+    /// The reply is decided already: a PING is sent in the place of the command.
+    fn decided(write: impl FnOnce(&mut BytesMut)) -> Self {
         let (mut wire, mut line) = (BytesMut::new(), BytesMut::new());
         encode::request(&mut wire, [own::PING]);
         write(&mut line);
-        Self { wire, special: Some(ExecFixup::Said(Box::from(&*line))), target: None }
+        Self { wire, special: Some(ExecFixup::Decided(Box::from(&*line))), target: None }
     }
 }
 
@@ -72,10 +73,10 @@ pub(super) fn look_up(
 fn look_up_blocked(session: &Session, request: &Request<'_>, valkey: bool) -> Late {
     let target = match unblockable(request, valkey) {
         Ok(target) => target,
-        Err(text) => return Late::said(|line| encode::error(line, text)),
+        Err(text) => return Late::decided(|line| encode::error(line, text)),
     };
     let Some((link, reason)) = blocked(session, target, request) else {
-        return Late::said(|line| encode::integer(line, 0));
+        return Late::decided(|line| encode::integer(line, 0));
     };
     let mut wire = BytesMut::new();
     number::write_u64(&mut wire, link);

@@ -61,7 +61,7 @@ impl Listening {
         self.monitor
     }
 
-    /// Whether it is a replica, or has said that it becomes one.
+    /// Whether the client is a replica, or has announced itself as one.
     pub(super) fn replicates(&self) -> bool {
         self.replication != Replication::No
     }

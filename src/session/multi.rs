@@ -64,7 +64,7 @@ pub(super) fn may_transact(session: &mut Session, ctx: &mut Context<'_>) -> Resu
     let taken = match session.query.as_ref().map(|query| query.arrived()) {
         None => return Err(ask_for_multi(session, ctx)),
         Some(None) => return Err(Step::Wait),
-        Some(Some(Arrived::Page(frame))) => MultiPermission::said(frame),
+        Some(Some(Arrived::Page(frame))) => MultiPermission::read_exec(frame),
         Some(Some(Arrived::Lost(loss))) => (*loss == Loss::MultiRefused).then_some(false),
     };
     session.query = None;
@@ -123,7 +123,7 @@ pub(super) fn queue_command(
         if let (true, Some(strip)) = (names_stay(spec), &strip) {
             session.listening.set_names(Some(Arc::clone(strip.prefix())));
         }
-        // An unknown command ends the transaction; other errors say names of some commands only.
+        // An unknown command ends the transaction; of other errors only those of some commands contain names.
         let strip = strip.filter(|strip| !strip.is_for_errors());
         let special = match special {
             Some(ExecFixup::Renamed(_)) => Some(ExecFixup::Renamed(strip)),
@@ -266,7 +266,7 @@ pub(super) fn end_without_execution(
         return Step::Done;
     }
     if protocol == Protocol::Resp2 && session.listening.subscriptions.any() {
-        // A subscriber may not say UNWATCH.
+        // A subscriber may not send UNWATCH.
         session.watch.abandon();
         session.residue.note(Residue::Poisoned);
         session.transaction = None;

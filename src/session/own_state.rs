@@ -17,7 +17,7 @@ pub(super) fn goes_to_own(spec: &Spec, ctx: &Context<'_>) -> bool {
     match local {
         Local::WhoAmI => ctx.auth.is_off(),
         Local::Reply => false,
-        // These reach connections of others, or say a number by which they are reached.
+        // These reach connections of others, or return a number by which they are reached.
         Local::List
         | Local::Kill
         | Local::Unblock

@@ -14,11 +14,11 @@ use crate::command::{Effect, Local, Spec};
 use crate::policy::Strip;
 use crate::resp::{Request, RequestBuf, encode};
 
-/// The answer of the proxy's own, an error.
-fn said(text: &str) -> ExecFixup {
+/// An error of the proxy itself, as the reply in the place of the command.
+fn decided_error(text: &str) -> ExecFixup {
     let mut line = BytesMut::new();
     encode::error(&mut line, text.as_bytes());
-    ExecFixup::Said(Box::from(&*line))
+    ExecFixup::Decided(Box::from(&*line))
 }
 
 /// What is special about a permitted command inside MULTI.
@@ -42,13 +42,13 @@ pub(super) fn special_of(
         }
         Effect::Auth => match hello::check_auth(session, request, ctx) {
             Ok(name) => Some(ExecFixup::Become(name)),
-            Err(text) => Some(said(text)),
+            Err(text) => Some(decided_error(text)),
         },
         Effect::Hello => match hello::judge_hello(session, request, ctx) {
             Ok(greeted) => Some(ExecFixup::Hello(greeted)),
-            Err(text) => Some(said(&text)),
+            Err(text) => Some(decided_error(&text)),
         },
-        Effect::Monitor => Some(said(client_text::MONITOR_IN_MULTI)),
+        Effect::Monitor => Some(decided_error(client_text::MONITOR_IN_MULTI)),
         Effect::Caching => None,
         Effect::Tracking if track::redirects(request) && !own_state::is_numbered(session, ctx) => {
             Some(late(session, &track::words_of(request, ctx)))
@@ -94,7 +94,7 @@ fn special_of_local(
             word if word.eq_ignore_ascii_case(b"on") => ExecFixup::Reply(Talk::On),
             word if word.eq_ignore_ascii_case(b"off") => ExecFixup::Reply(Talk::Off),
             word if word.eq_ignore_ascii_case(b"skip") => ExecFixup::Reply(Talk::Skip),
-            _ => said(client_text::SYNTAX),
+            _ => decided_error(client_text::SYNTAX),
         }),
         Local::NoEvict | Local::NoTouch | Local::ImportSource => Some(ExecFixup::Manner(spec, on)),
         // What was queued before may begin or end it.
@@ -132,7 +132,7 @@ pub(super) fn complete_special(
 ) {
     let ok = element.starts_with(b"+");
     match special {
-        ExecFixup::Said(reply) => return out.extend_from_slice(&reply),
+        ExecFixup::Decided(reply) => return out.extend_from_slice(&reply),
         ExecFixup::Become(name) => {
             return match hello::may_become(session, &name) {
                 Ok(()) => {

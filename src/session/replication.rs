@@ -1,6 +1,6 @@
 //! REPLCONF, SYNC and PSYNC: a client that becomes a replica of the server, or copies its data as one.
 //!
-//! Owns: what such a client may still say. Never knows: the stream itself, which passes unread.
+//! Owns: which commands such a client may still send. Never knows: the stream itself, which passes unread.
 
 use super::context::Context;
 use super::expect::Expect;

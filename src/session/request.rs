@@ -204,8 +204,8 @@ pub(super) fn answer_unavailable(session: &mut Session, loss: Loss, out: &mut By
     session.outage.note_failed(loss);
     let text = client_text::loss(loss);
     if session.commands.at_hand().is_some_and(|spec| spec.effect == Effect::Exec) {
-        // Redis server.c `rejectCommand`, whether or not MULTI was said. Nothing is watched: what
-        // is watched has its connection at hand.
+        // Redis server.c `rejectCommand`, with or without MULTI before it. No key is watched: a session with
+        // watched keys has its connection at hand.
         session.transaction = None;
         let reason = text.strip_prefix("ERR ").unwrap_or(&text);
         let line = [client_text::EXECABORT_BECAUSE, reason].concat();

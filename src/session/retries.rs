@@ -22,13 +22,13 @@ struct Known {
     /// At most so many bytes are kept for those that may have to be sent again.
     kept_bytes: usize,
     resend: Option<Resend>,
-    /// What replies have said of scripts, until it is known to all sessions.
+    /// What replies have reported about scripts, until it is shared with all sessions.
     news: Vec<ScriptNews>,
     /// `EVAL` is in flight as `EVALSHA`: later requests wait.
     calls: bool,
     /// Number of further `EVAL` that are sent with their texts, since a request had to wait.
     texts: u8,
-    /// Since when a script waits until the server has said what its Lua has.
+    /// Since when a script waits for the server's reply about its Lua.
     waits_since: Option<Instant>,
 }
 
@@ -37,7 +37,7 @@ impl Retries {
         self.known.as_ref().map_or(0, |known| known.kept_bytes)
     }
 
-    /// When a script is judged again that waits until the server has been asked; `None`: it has for too long.
+    /// When a script that waits for the server's reply about its Lua is judged again; `None`: it has waited too long.
     pub(super) fn await_server(&mut self, now: Instant) -> Option<Instant> {
         let known = self.known.get_or_insert_default();
         let since = *known.waits_since.get_or_insert(now);
@@ -100,13 +100,13 @@ impl Retries {
         self.known.get_or_insert_default().news.push(news);
     }
 
-    /// Whether there was a script, so that replies may have said something of one.
+    /// Whether there was a script, so that replies may have reported something about one.
     #[inline(always)]
     pub(super) const fn has_any(&self) -> bool {
         self.known.is_some()
     }
 
-    /// What replies have said of scripts is known to all sessions from here on.
+    /// Shares with all sessions what replies have reported about scripts.
     fn share(&mut self, scripts: &mut Scripts) {
         let Some(known) = &mut self.known else { return };
         for news in known.news.drain(..) {
@@ -129,8 +129,8 @@ impl Retries {
         known.resend = Some(resend);
     }
 
-    /// What must be sent at once, in the place of a request that stays in line; what replies have said of
-    /// scripts is known to all sessions then.
+    /// What must be sent at once, in the place of a request that stays in line. Shares with all sessions what
+    /// replies have reported about scripts.
     pub(super) fn take_resend(&mut self, scripts: &mut Scripts) -> Option<Resend> {
         self.share(scripts);
         self.known.as_mut()?.resend.take()

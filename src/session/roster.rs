@@ -97,7 +97,7 @@ impl ClientEntry {
             == name.as_bytes()
     }
 
-    /// RESET: what the client's library said of itself stays (redis networking.c
+    /// RESET: the name and version of the client's library stay (redis networking.c
     /// `clearClientConnectionState`).
     pub(super) fn forget_name(&self) {
         if let Some(Extras { client_info: Some(client_info), .. }) =
@@ -395,8 +395,8 @@ impl Roster {
         self.due.borrow_mut().push(entry.id);
     }
 
-    /// The connection of a client is to end: once no reply is outstanding, and at `until` in any case. One for which
-    /// that was said before is only woken.
+    /// Ends the connection of a client: once no reply is outstanding, and at `until` in any case. A connection that is
+    /// to end already is only woken.
     pub fn retire(&self, id: u64, why: ClientDisconnect, until: Instant) {
         if let Some(entry) = self.entries.borrow().get(&id) {
             entry.extras.borrow_mut().retired.get_or_insert((why, until));

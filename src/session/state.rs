@@ -342,7 +342,7 @@ impl Session {
             self.own.get_or_insert_default().bind();
             self.residue.note(Residue::Dirty);
         } else if let Some(local @ (Local::SetName | Local::SetInfo)) = spec.effect.local() {
-            self.entry.client_info_mut().note_said(local, word(2), word(3));
+            self.entry.client_info_mut().note_name(local, word(2), word(3));
         }
     }
 

@@ -113,9 +113,9 @@ pub(super) enum ExecFixup {
     Reply(Talk),
     /// The command is not answered; on the wire a PING takes its place.
     Mute,
-    /// Decided when it was queued; on the wire a PING takes its place.
-    Said(Box<[u8]>),
-    /// Decided when it was queued; a PING takes its place, and the session gets this user.
+    /// The reply was decided when the command was queued; on the wire a PING takes its place.
+    Decided(Box<[u8]>),
+    /// The login was decided when it was queued; a PING takes its place, and the session gets this user.
     Become(Name),
     /// Names in its reply carry the prefix of the policy.
     Names(Strip),
@@ -136,7 +136,7 @@ impl ExecFixup {
     pub(super) const fn stays_here(&self) -> bool {
         matches!(
             self,
-            Self::Local(..) | Self::Said(_) | Self::Become(_) | Self::Reply(_) | Self::Mute
+            Self::Local(..) | Self::Decided(_) | Self::Become(_) | Self::Reply(_) | Self::Mute
         )
     }
 
@@ -146,7 +146,7 @@ impl ExecFixup {
             Self::Local(_, request) | Self::Late { request, .. } => {
                 request.held_bytes() + 2 * limits::ALLOCATION_BYTES
             }
-            Self::Said(reply) => reply.len() + limits::ALLOCATION_BYTES,
+            Self::Decided(reply) => reply.len() + limits::ALLOCATION_BYTES,
             Self::Hello(greeted) => greeted.name.as_ref().map_or(0, Vec::capacity),
             Self::Acknowledged { .. }
             | Self::Select(_)
@@ -173,7 +173,7 @@ impl ExecFixup {
             | Self::Manner(..) => true,
             Self::Late { request, .. } => !is_unblock(&request.as_request()),
             Self::Local(..)
-            | Self::Said(_)
+            | Self::Decided(_)
             | Self::Reply(_)
             | Self::Mute
             | Self::Become(_)

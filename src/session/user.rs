@@ -63,7 +63,7 @@ impl ClientUser {
         (self.name, self.authenticated, self.is_new) = (name, authenticated, true);
     }
 
-    /// The client has said the right password of this user.
+    /// The client has sent the right password of this user.
     pub(super) fn log_in(&mut self, name: Name, roster: &Roster, entry: &ClientEntry) {
         self.become_user((name, true), roster, entry);
         self.attempt.login = Some(Login::Right);

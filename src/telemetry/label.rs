@@ -213,9 +213,9 @@ labels! {
     }
     /// Whether the server may be dialed: by all, by none, by one attempt that decides.
     Circuit as "state" { Closed = "closed", Open = "open", HalfOpen = "half_open", }
-    /// How a health check ended. Any reply is life.
+    /// How a health check ended. Any reply passes the check.
     HealthResult as "result" { Ok = "ok", Failed = "failed", }
-    /// Error codes of the server that say something about the server.
+    /// Error codes that report a state of the server.
     ErrorCode as "code" {
         Readonly = "READONLY", Loading = "LOADING", Oom = "OOM", Masterdown = "MASTERDOWN",
         Clusterdown = "CLUSTERDOWN", Noauth = "NOAUTH", Noperm = "NOPERM",
@@ -290,13 +290,13 @@ mod tests {
         by[Reload::Auth][ReloadResult::Rejected].inc();
         let mut out = Vec::new();
         Series::collect(&[&by], &mut Vec::new(), &mut out);
-        let said: Vec<String> = out
+        let shown: Vec<String> = out
             .iter()
             .filter(|m| m.get_counter().get_value() > 0.0)
             .flat_map(|m| m.get_label().iter().map(|l| format!("{}={}", l.name(), l.value())))
             .collect();
         assert_eq!(
-            (out.len(), said),
+            (out.len(), shown),
             (12, vec!["what=auth".to_owned(), "result=rejected".to_owned()])
         );
     }

@@ -121,8 +121,8 @@ pub(super) fn build(
     Ok((Dispatch::new(layers), LogHandle { filter: handle, sink, recent }))
 }
 
-/// Prints one field of a text line. What others say may hold line ends and terminal commands; they are
-/// escaped, so that a line cannot be forged.
+/// Prints one field of a text line. Text from clients and servers may contain line ends and terminal escapes; they
+/// are escaped, so that a line cannot be forged.
 fn text_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     if field.name() == "message" {
         write!(Escaped(out), "{value:?}")
@@ -142,7 +142,7 @@ impl fmt::Write for Escaped<'_, '_> {
     }
 }
 
-/// Lines of JSON, in which what others say changes nothing of how a line is shown.
+/// Lines of JSON, in which text from clients and servers cannot change how a terminal shows a line.
 struct EscapedJson(Sink);
 
 impl<'a> MakeWriter<'a> for EscapedJson {
@@ -241,9 +241,9 @@ mod tests {
         let (text, _) = page(LogFormat::Text, "info", |_| {
             warn!(name = %"\u{1b}[31mred\nforged\u{202e}\u{2028}", n = 1, quoted = "a\nb", "from a \u{1b}[2J{}", "b\nc");
         });
-        let said =
+        let printed =
             r#"from a \u{1b}[2Jb\nc name=\u{1b}[31mred\nforged\u{202e}\u{2028} n=1 quoted="a\nb""#;
-        assert!(text.contains("WARN") && text.trim_end().ends_with(said), "{text:?}");
+        assert!(text.contains("WARN") && text.trim_end().ends_with(printed), "{text:?}");
         assert_eq!(text.lines().count(), 1);
     }
 
@@ -261,9 +261,9 @@ mod tests {
             log.set_level("off,respgate::telemetry=error").unwrap();
             warn!("four");
         });
-        let said: Vec<&str> =
+        let printed: Vec<&str> =
             text.lines().filter_map(|line| line.split_whitespace().last()).collect();
-        assert_eq!(said, ["two", "three"]);
+        assert_eq!(printed, ["two", "three"]);
     }
 
     #[test]

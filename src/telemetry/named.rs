@@ -107,11 +107,11 @@ mod tests {
         }
         let mut out = Vec::new();
         Series::collect(&[&named], &mut Vec::new(), &mut out);
-        let said: Vec<_> = out
+        let shown: Vec<_> = out
             .iter()
             .map(|m| (m.get_label()[0].value().to_owned(), m.get_counter().get_value()))
             .collect();
         let expected = [("apple", 2.0), ("pear", 1.0), ("other", 3.0)];
-        assert_eq!(said, expected.map(|(name, count)| (name.to_owned(), count)));
+        assert_eq!(shown, expected.map(|(name, count)| (name.to_owned(), count)));
     }
 }

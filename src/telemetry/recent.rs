@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn recent_events_are_objects_with_the_fields_of_the_log() {
         let recent = kept(|| {
-            warn!(code = "UPS-E102", n = 7, on = true, by = %"uid 0", "said \"so\"\n");
+            warn!(code = "UPS-E102", n = 7, on = true, by = %"uid 0", "quoted \"so\"\n");
             debug!("not logged");
         });
         let Batch { events, missed, newest } = recent.after(0);
@@ -179,7 +179,7 @@ mod tests {
         let event: Value = serde_json::from_str(&events[0].1).unwrap();
         for (name, value) in [
             ("level", Value::from("WARN")),
-            ("message", "said \"so\"\n".into()),
+            ("message", "quoted \"so\"\n".into()),
             ("code", "UPS-E102".into()),
             ("n", 7.into()),
             ("on", true.into()),

@@ -49,7 +49,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Builds a client that shows `material` to the server and trusts what `settings` say, with a
+    /// Builds a client that presents `material` to the server and trusts what `settings` name, with a
     /// ticket store of its own.
     pub(super) fn build(
         settings: &config::Tls,
@@ -231,8 +231,8 @@ fn spki(der: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, ru
     Ok(certificate.public_key().raw.to_vec().into())
 }
 
-/// Replaces an error that names no cause by one that does; what other errors say goes to the server
-/// as an alert and stays as it is.
+/// Replaces an error that names no cause by one that does. Other errors are sent to the server as
+/// an alert and stay as they are.
 fn look_closer(error: rustls::Error, der: &CertificateDer<'_>) -> rustls::Error {
     if let rustls::Error::InvalidCertificate(
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

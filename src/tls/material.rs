@@ -265,8 +265,8 @@ pub(super) fn authorities(pem: &[u8], path: &Path) -> Result<Trusted, TlsError> 
     Ok(Trusted { roots, certificates, not_after })
 }
 
-/// Whether other certificates may be signed with the key of this one; version 1 does not say. What has signed itself
-/// can be trusted alone.
+/// Whether other certificates may be signed with the key of this one, which version 1 does not state. A certificate
+/// that has signed itself can be trusted alone.
 fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     let signs_itself = certificate.subject().as_raw() == certificate.issuer().as_raw();
     certificate.version() != X509Version::V3 || certificate.is_ca() || signs_itself

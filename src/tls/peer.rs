@@ -61,7 +61,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<San> {
     let found = alternative.iter().flat_map(|found| &found.value.general_names);
     let mut names: Vec<San> = found.filter_map(one).take(limits::PEER_NAMES_MAX).collect();
     let mut common = certificate.subject().iter_common_name();
-    // With more than one it is not said which counts.
+    // With more than one, no standard defines which counts.
     if let (Some(name), None) = (common.next(), common.next())
         && let Ok(name) = name.as_str()
         && name.len() <= limits::PEER_NAME_BYTES_MAX

@@ -67,7 +67,7 @@ impl Revocations {
             let (_, parsed) = CertificateRevocationList::from_der(der).map_err(|_| unread())?;
             let end = parsed.next_update().and_then(|time| u64::try_from(time.timestamp()).ok());
             let Some(end) = end.map(|end| SystemTime::UNIX_EPOCH + Duration::from_secs(end)) else {
-                return Err(wrong(format!("list {number} does not say when it ends")));
+                return Err(wrong(format!("list {number} has no nextUpdate")));
             };
             if end <= now && expired == ExpiredCrl::Reject {
                 let detail = format!("list {number} has expired at {}", calendar(end));
@@ -78,8 +78,8 @@ impl Revocations {
         Ok(Self { lists, ders, next_update, expired })
     }
 
-    /// Lists that say nothing of any authority would refuse every certificate: of one at least there must be a list,
-    /// and one by the name of an authority must be signed by it.
+    /// Lists that are by none of the authorities would refuse every certificate: at least one authority must have a
+    /// list, and a list that names an authority must be signed by it.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Whether one of `authorities` has signed `certificate` itself, and it is valid at `now`.
 ///
-/// There are no intermediates here: a version 1 certificate cannot say that its key may sign others.
+/// There are no intermediates here: a version 1 certificate cannot state that its key may sign others.
 pub(super) fn verify_signed(
     certificate: &X509Certificate<'_>,
     der: &CertificateDer<'_>,

@@ -63,7 +63,7 @@ enum State {
 }
 
 /// The attempts that began between two changes of state. Only the first failure of a round counts:
-/// the others say the same.
+/// the others have the same cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Round(u64);
 

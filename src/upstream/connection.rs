@@ -83,7 +83,7 @@ pub(super) struct Connection {
     held: bool,
     relief: bool,
     stalled: bool,
-    /// When the server has said that it is busy with a script.
+    /// When the server replied that it is busy with a script.
     busy_since: Option<Instant>,
     elapsed: Elapsed,
     actions: VecDeque<Action>,
@@ -432,7 +432,7 @@ impl Connection {
         self.check_invariants(pipeline);
     }
 
-    /// The server has said something.
+    /// The server has sent something.
     fn note_arrival(&mut self) {
         self.probe = None;
         self.note_silence(false);

@@ -339,7 +339,7 @@ impl Inner {
         let mut login_script = LoginScript::new(key, Arc::clone(login), optional);
         let mut replies = ReplyBuffer::default();
         let mut sent = send(stream, &login_script.begin()).await;
-        let said = loop {
+        let greeting = loop {
             let reply = match replies.take(key.protocol) {
                 Err(InvalidReply)
                     if offer.is_none() && replies.first().is_some_and(sniff::is_alert) =>
@@ -373,10 +373,10 @@ impl Inner {
         if optional.whoami && !learned.whoami {
             tracing::warn!(
                 code = "CRD-W002",
-                "the server does not say which user it takes the client certificate for; grant +acl|whoami"
+                "the server does not report the user that it maps the client certificate to; grant +acl|whoami"
             );
         }
-        Ok(said)
+        Ok(greeting)
     }
 
     /// One request with one reply, on a connection that has no other use.

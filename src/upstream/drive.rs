@@ -58,7 +58,7 @@ struct Driver<'a> {
     /// The generation of the credentials that a login in line is with.
     login: Option<u64>,
     relief: Option<Dialing>,
-    /// What the server said to that, which is busy with a script.
+    /// The reply by which the server refused `relief`, since it is busy with a script.
     busy: Box<[u8]>,
 }
 
@@ -485,7 +485,7 @@ impl Driver<'_> {
         }
     }
 
-    /// What can be said of requests that another connection could carry, if there were one.
+    /// Replies `BUSY` to the requests that another connection could carry, since the server accepts none now.
     fn answer_busy(&self) {
         let mut inner = self.shared.inner.borrow_mut();
         let moved = self.carrier.take_busy(&mut inner.line, id_of, clock::now);

@@ -17,7 +17,7 @@ pub trait Pooled {
     fn opened_at(&self) -> Instant;
     /// Whether it was made with the identity and the password in force.
     fn is_current(&self) -> bool;
-    /// Whether the server has said nothing unasked, and has not closed it.
+    /// Whether the server has sent nothing since the last reply, and has not closed it.
     fn is_silent(&mut self) -> bool;
 }
 

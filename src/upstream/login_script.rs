@@ -111,7 +111,7 @@ impl LoginScript {
         }
         let mut out = self.buffer();
         let room = out.capacity();
-        self.say(&mut out, Step::Hello, &hello);
+        self.write_step(&mut out, Step::Hello, &hello);
         self.send_rest(&mut out);
         debug_assert_eq!(out.capacity(), room, "a buffer that grows leaves copies behind");
         self.check_invariants();
@@ -125,7 +125,8 @@ impl LoginScript {
         Zeroizing::new(Vec::with_capacity(512 + name + password))
     }
 
-    fn say(&mut self, out: &mut Vec<u8>, step: Step, args: &[&[u8]]) {
+    /// Writes one command, and expects its reply.
+    fn write_step(&mut self, out: &mut Vec<u8>, step: Step, args: &[&[u8]]) {
         debug_assert!(args.first().is_some_and(|word| own::begins(word)), "a client's letters");
         write_command(out, args);
         self.expected.push_back(step);
@@ -134,17 +135,17 @@ impl LoginScript {
     /// Everything after the login.
     fn send_rest(&mut self, out: &mut Vec<u8>) {
         if self.login.certificate.is_some() && self.optional.whoami {
-            self.say(out, Step::WhoAmI, &[own::ACL, b"WHOAMI"]);
+            self.write_step(out, Step::WhoAmI, &[own::ACL, b"WHOAMI"]);
         }
         if self.optional.setinfo {
-            self.say(out, Step::SetInfo, &[own::CLIENT, b"SETINFO", b"LIB-NAME", NAME]);
+            self.write_step(out, Step::SetInfo, &[own::CLIENT, b"SETINFO", b"LIB-NAME", NAME]);
         }
         if self.key.database != 0 {
             let database = self.key.database.to_string();
-            self.say(out, Step::Select, &[own::SELECT, database.as_bytes()]);
+            self.write_step(out, Step::Select, &[own::SELECT, database.as_bytes()]);
         }
         if self.optional.ping {
-            self.say(out, Step::Ping, &[own::PING]);
+            self.write_step(out, Step::Ping, &[own::PING]);
         }
     }
 
@@ -198,8 +199,8 @@ impl LoginScript {
         })
     }
 
-    /// The server said no to `HELLO`: either to us, or to the command, in which case the older login
-    /// follows, which knows RESP2 alone.
+    /// The server refused `HELLO`: either the login in it, or the command itself; then the older login follows, which
+    /// supports RESP2 alone.
     fn without_hello(&mut self, line: &[u8]) -> Result<Progress, DialError> {
         let command_refused = matches!(code(line), "NOPERM" | "ERR") && !is_full(line);
         if self.login.certificate.is_some() && code(line) == "NOAUTH" {
@@ -225,10 +226,14 @@ impl LoginScript {
         let login = Arc::clone(&self.login);
         match (&login.username, &login.password) {
             (Some(name), Some(password)) => {
-                self.say(&mut out, Step::Auth, &[own::AUTH, name.as_bytes(), password.expose()]);
+                self.write_step(
+                    &mut out,
+                    Step::Auth,
+                    &[own::AUTH, name.as_bytes(), password.expose()],
+                );
             }
             (None, Some(password)) => {
-                self.say(&mut out, Step::Auth, &[own::AUTH, password.expose()]);
+                self.write_step(&mut out, Step::Auth, &[own::AUTH, password.expose()]);
             }
             (_, None) => {}
         }

@@ -1,7 +1,7 @@
-//! Whether the server is, or is not any more, the primary that is wanted: what its errors say, and what
-//! it answers when it is asked.
+//! Whether the server is still the primary: what its errors show, and what it replies to a check of its
+//! role.
 //!
-//! Owns: [`Sign`], [`Question`], [`Suspicion`]. Never knows: connections, clocks, what follows.
+//! Owns: [`Sign`], [`Question`], [`Suspicion`]. Never knows: connections, clocks, what the verdict changes.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub(super) enum Sign {
     NotServing,
 }
 
-/// What the server is asked before a sign counts.
+/// The command that checks the server before a sign counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
     /// `HELLO` without arguments changes nothing and returns the role.
@@ -28,17 +28,17 @@ pub(super) enum Question {
     Ping,
 }
 
-/// What an answer means.
+/// What the reply to a check means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Ask(Question),
     /// The server is the primary and serves: the sign was a script's.
     Stay,
-    /// Another server is to be looked for.
+    /// Another server must be found.
     Move,
 }
 
-/// What the first bytes of a reply say.
+/// What the first bytes of a reply show.
 pub(super) fn sign(reply: &[u8]) -> Option<Sign> {
     let error = reply.strip_prefix(b"-")?;
     if error.starts_with(b"READONLY ") {
@@ -50,7 +50,7 @@ pub(super) fn sign(reply: &[u8]) -> Option<Sign> {
     }
 }
 
-/// The first sign among the elements of EXEC's array. A value may look like one: it is asked.
+/// The first sign among the elements of EXEC's array. A value may look like one, so the server is checked.
 pub(super) fn sign_within(array: &[u8]) -> Option<Sign> {
     memchr::memchr_iter(b'\n', array).find_map(|at| sign(array.get(at + 1..)?))
 }
@@ -76,7 +76,7 @@ impl Question {
         }
     }
 
-    /// What the reply means. A server that does not say its role is taken at its word.
+    /// What the reply means. A server whose reply to HELLO has no role is sent ROLE.
     pub(super) fn judge(self, reply: &[u8], protocol: Protocol) -> Verdict {
         let value = || Value::decode(reply, protocol).ok();
         let primary = match self {
@@ -94,7 +94,7 @@ impl Question {
     }
 }
 
-/// One connection's doubt whether its server is the right one: one question at a time, and not often.
+/// One connection's checks whether its server is the right one: one at a time, and not often.
 #[derive(Debug)]
 pub(super) struct Suspicion {
     asked: Option<Question>,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_say_whether_to_move() {
+    fn answers_decide_whether_to_move() {
         let hello = |role: &str| {
             format!("*4\r\n$5\r\nproto\r\n:2\r\n$4\r\nrole\r\n${}\r\n{role}\r\n", role.len())
         };

@@ -441,8 +441,8 @@ impl<W> Pipeline<W> {
         self.check_invariants();
     }
 
-    /// The oldest request is answered. A server that refuses a large one may say so before it has all of it: then
-    /// the rest is still written.
+    /// The oldest request is answered. A server may reply with an error before it has read all of a large one:
+    /// then the rest is still written.
     fn retire_pinned(&mut self) {
         self.first_error.clear();
         let Some(entry) = self.line.front_mut() else { return };

@@ -364,7 +364,7 @@ async fn ask(link: &mut ServerConnection, sign: Sign) -> Answer {
     Answer::Nothing
 }
 
-/// The one reply to one request, on a connection on which nothing else is said.
+/// The one reply to one request, on a connection that carries nothing else.
 async fn reply_to(link: &mut ServerConnection, request: &[u8]) -> std::io::Result<BytesMut> {
     link.stream.write_all(request).await?;
     link.stream.flush().await?;

@@ -27,7 +27,7 @@ pub(super) struct Inner {
     pub line: Line<Rc<Mailbox>>,
     /// The task that drives the connection.
     pub waker: Option<Waker>,
-    /// What the server said of itself, while there is a connection.
+    /// What the server reported about itself, while there is a connection.
     facts: Option<Facts>,
     waiters: Vec<oneshot::Sender<Result<Facts, OpenFailure>>>,
     /// Bytes of the pipeline that the memory budget knows of.
@@ -230,7 +230,7 @@ impl Shared {
         difference(self.depth.replace(depth), depth)
     }
 
-    /// What the server said of itself, if the connection is up.
+    /// What the server reported about itself, if the connection is up.
     #[must_use]
     pub(crate) fn facts(&self) -> Option<Facts> {
         self.inner.borrow().facts.clone()

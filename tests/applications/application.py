@@ -1,4 +1,4 @@
-"""Real applications as processes that say what they do.
+"""Real applications as processes that report what they do.
 
 Each is a few processes that share a directory: a producer appends the number of each accepted piece of work to
 `accepted`, the worker that does it appends it to `done`, and an error that reaches the application's own code is

@@ -20,8 +20,8 @@ use respgate::internals::resp::RequestBuf;
 use crate::command_table::forms::{Chance, OPTIONS, TRICKY, form_of, forms};
 use crate::command_table::server::{Args, Reply, Server, ServerCommand};
 
-/// What servers older than the table's newest say otherwise: `+` is theirs alone, `-` the table's.
-/// A server whose version is not here is only asked for names and keys.
+/// What servers older than the table's newest describe otherwise: `+` is theirs alone, `-` the table's.
+/// Of a server whose version is not here, only names and keys are compared.
 const DIFFERENCES: &[(&str, &str)] = &[
     (
         "redis 7.0",

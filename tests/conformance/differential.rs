@@ -151,7 +151,7 @@ fn play_all(brand: Brand, tls: bool, shape: Shape) {
     report(&pair, differences);
 }
 
-/// What a client with a prefix may not say.
+/// Replaces words that a client with a prefix may not send.
 fn say_otherwise(step: &mut Step) {
     let (Step::Command { words, .. } | Step::Many { words, .. } | Step::Aside { words, .. }) = step
     else {

@@ -54,7 +54,7 @@ fn answers_of_a_connection_for_each_session_are_those_of_redis() {
     play_all(&sides, 100_000..100_000 + SEEDS / 10, false);
 }
 
-/// Before a client has said the password there are limits of its own.
+/// A client that is not logged in has limits of its own.
 #[test]
 fn answers_to_strangers_are_those_of_redis() {
     let straight = Server::plain(Brand::Redis);
@@ -119,7 +119,7 @@ fn number_line(bytes: &[u8], at: &mut usize, kind: u8) -> Option<usize> {
     Some(number)
 }
 
-/// `strangers`: some of the clients say a password first.
+/// `strangers`: some of the clients send a password first.
 fn play_all(sides: &Sides, seeds: Range<u64>, strangers: bool) {
     let seeds: Vec<u64> = match number("RESPGATE_SEED") {
         Some(seed) => vec![seed],
@@ -144,7 +144,7 @@ fn play_all(sides: &Sides, seeds: Range<u64>, strangers: bool) {
     assert!(differences.is_empty(), "{}\n{} differ", differences.join("\n"), differences.len());
 }
 
-/// What one side has said to one input so far.
+/// What one side has replied to one input so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
     bytes: Vec<u8>,

@@ -1,6 +1,6 @@
 //! Random sessions from a seed, to a server straight and through respgate: the same bytes back.
 //!
-//! Owns: how a session is played. Never knows: what may be said (`support/grammar.rs`).
+//! Owns: how a session is played. Never knows: what clients may send (`support/grammar.rs`).
 //!
 //! `RESPGATE_SEED=7` plays that session alone, its actions shown.
 use crate::support;

@@ -184,7 +184,7 @@ fn levels(source: &Source) -> Vec<Fault> {
         return vec![Fault::new(1, format!("module {own} stands on no level"))];
     };
     let mut imports = source.resolved(&source.live);
-    imports.extend(paths(&source.all)); // a test says `crate::` or it stays within its file
+    imports.extend(paths(&source.all)); // a test names `crate::` or it stays within its file
     imports.retain(|(path, _)| path[0] == "crate" && path.get(1).is_none_or(|to| to != own));
     let mut faults = BTreeSet::new();
     for (path, line) in imports {
@@ -370,7 +370,7 @@ fn skipped_tests(source: &Source) -> Vec<Fault> {
     let ignored = sequences(&source.all, &["#", "[", "ignore"]);
     let panicking = sequences(&source.all, &["should_panic"]);
     let lines = ignored.into_iter().chain(panicking);
-    lines.map(|line| Fault::new(line, "a test is run, and says what it expects")).collect()
+    lines.map(|line| Fault::new(line, "a test is run, and names what it expects")).collect()
 }
 
 /// A file of tests is exempt from some rules, so it must be compiled for tests only.
@@ -607,6 +607,8 @@ fn words_name_the_thing_and_what_it_does() {
         ("README.md", "The server tells its state."),
         ("README.md", "A request on its way."),
         ("README.md", "The log says why."),
+        ("src/a.rs", "/// What the server said."),
+        ("src/a.rs", "const A: &str = \"nothing to say\";"),
         ("src/a.rs", "fn seat_of() {}"),
     ];
     refuses(plain_words, &refused);

@@ -1,4 +1,4 @@
-//! Any conversation, over any connections and with any accidents, is what one Redis would have said.
+//! Any session, over any connections and with any faults, gets the replies that one Redis would have sent.
 //!
 //! Owns: which seeds are run. Never knows: what happens in a run.
 //!
@@ -135,7 +135,7 @@ fn compare(server: &Server, seed: u64) {
     model.connect(id, Protocol::Resp2, 0);
     let mut choices = Choices::from_seed(seed);
     let mut grammar = Grammar::draw(&mut choices);
-    let mut said = Vec::new();
+    let mut sent = Vec::new();
     let mut pending = VecDeque::new();
     for _ in 0..150 {
         while pending.is_empty() {
@@ -154,7 +154,7 @@ fn compare(server: &Server, seed: u64) {
             // Redis remembers what was read when tracking begins again; the model does not.
             return;
         }
-        said.push(show(&words.join(&b' ')));
+        sent.push(show(&words.join(&b' ')));
         client.send_raw(&encode(&words));
         model.execute(0, &words);
         if model.connections[0].blocked.is_some() {
@@ -171,7 +171,7 @@ fn compare(server: &Server, seed: u64) {
         // The keys of invalidations have no order either.
         expected.sort();
         received.sort();
-        assert_eq!(received, expected, "seed {seed}: {said:#?}");
+        assert_eq!(received, expected, "seed {seed}: {sent:#?}");
     }
 }
 

@@ -6,7 +6,7 @@ const Redis = require('ioredis')
 const target = JSON.parse(process.env.FAULTS_TARGET)
 const pause = Number(process.env.FAULTS_PAUSE) * 1000
 const seconds = () => Number(process.hrtime.bigint()) / 1e9
-const say = (kind, name, number, text = '') =>
+const report = (kind, name, number, text = '') =>
   fs.writeSync(1, `${kind} ${name} ${number} ${seconds().toFixed(4)} ${text}\n`)
 
 function connect () {
@@ -22,15 +22,15 @@ function connect () {
 
 async function step (client, name, number, state) {
   const key = suffix => `${name}:${suffix}`
-  const expect = (what, reply, right) => right || say('W', name, number, `${what} ${JSON.stringify(reply).slice(0, 60)}`)
+  const expect = (what, reply, right) => right || report('W', name, number, `${what} ${JSON.stringify(reply).slice(0, 60)}`)
   const length = await client.rpush(key('log'), number)
   expect('RPUSH', length, Number.isInteger(length) && length > state.appended)
   state.appended += 1
-  say('A', name, number)
+  report('A', name, number)
   let reply = await client.set(key('value'), number)
   expect('SET', reply, reply === 'OK')
   reply = await client.get(key('value'))
-  if (/^\d+$/.test(reply) && Number(reply) < number) say('L', name, number, `the value is that of ${reply} again`)
+  if (/^\d+$/.test(reply) && Number(reply) < number) report('L', name, number, `the value is that of ${reply} again`)
   else expect('GET', reply, reply === String(number))
   if (number % 8 === 0) {
     const pipeline = client.pipeline()
@@ -57,9 +57,9 @@ async function work (name) {
   for (let number = 1; ; number++) {
     try {
       await step(client, name, number, state)
-      say('D', name, number)
+      report('D', name, number)
     } catch (problem) {
-      say('E', name, number, String(problem).replace(/\n/g, ' ').slice(0, 120))
+      report('E', name, number, String(problem).replace(/\n/g, ' ').slice(0, 120))
     }
     await new Promise(resolve => setTimeout(resolve, pause))
   }

@@ -24,7 +24,7 @@ def connect():
     return redis.Redis(**settings, **({"protocol": 2} if TARGET["plain"] else {}))
 
 
-def say(kind, name, number, text=""):
+def report(kind, name, number, text=""):
     sys.stdout.write(f"{kind} {name} {number} {time.monotonic():.4f} {text}\n")
     sys.stdout.flush()
 
@@ -40,18 +40,18 @@ class Worker(threading.Thread):
 
     def expect(self, what, reply, right):
         if not right:
-            say("W", self.name, self.number, f"{what} {str(reply)[:60]!r}")
+            report("W", self.name, self.number, f"{what} {str(reply)[:60]!r}")
 
     def step(self):
         number, client = self.number, self.client
         length = client.rpush(self.key("log"), number)
         self.expect("RPUSH", length, isinstance(length, int) and length > self.appended)
         self.appended += 1
-        say("A", self.name, number)
+        report("A", self.name, number)
         self.expect("SET", reply := client.set(self.key("value"), number), reply is True)
         reply = client.get(self.key("value"))
         if reply and reply.isdigit() and int(reply) < number:
-            say("L", self.name, number, f"the value is that of {int(reply)} again")
+            report("L", self.name, number, f"the value is that of {int(reply)} again")
         else:
             self.expect("GET", reply, reply == str(number).encode())
         if number % 8 == 0:
@@ -83,10 +83,10 @@ class Worker(threading.Thread):
             self.number += 1
             try:
                 self.step()
-                say("D", self.name, self.number)
+                report("D", self.name, self.number)
             except Exception as problem:
                 text = f"{type(problem).__name__}: {problem}".replace("\n", " ")
-                say("E", self.name, self.number, text[:120])
+                report("E", self.name, self.number, text[:120])
             time.sleep(PAUSE)
 
 

@@ -1,4 +1,4 @@
-"""What two applications behind one way said, and whether the server agrees.
+"""What two applications behind one way reported, and whether the server agrees.
 
 Each line that an application prints is a kind, a worker, a number and a time: A (an append was acknowledged),
 D (its whole round is done), E (an error reached the caller), W (a wrong reply), L (an older value is back).

@@ -166,7 +166,7 @@ class Way:
             self.process.wait()
 
     def connect(self, seconds=5):
-        """A connection that nothing was said on."""
+        """A connection that nothing was sent on."""
         target = self.target()
         connection = socket.create_connection((target["host"], target["port"]), seconds)
         if tls := target.get("tls"):

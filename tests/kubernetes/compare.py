@@ -123,7 +123,7 @@ def older(helm, example):
 
 
 def image():
-    """The image runs as the manifests say, and is built with all that a build reads: .cargo has the allocator's settings."""
+    """The image runs as the manifests set, and is built with all that a build reads: .cargo has the allocator's settings."""
     lines = (rendered.ROOT / "Dockerfile").read_text().splitlines()
     final = dict(line.split(" ", 1) for line in lines[max(at for at, line in enumerate(lines) if line.startswith("FROM")):] if line)
     template = yaml.safe_load((KUSTOMIZE / "components/sidecar/pod.yaml").read_text())["spec"]["template"]

@@ -123,10 +123,10 @@ class Place:
 
 def result(pod):
     """What the application reports at its end; no error is permitted."""
-    said = json.loads(pod["app"].log.read_text().splitlines()[-1])
-    if said["errors"] or said["commands"] < 200:
-        raise Failure(f"{said['commands']} commands, {len(said['errors'])} errors: {said['errors'][:5]}\n{pod['respgate'].text()}")
-    return said["commands"]
+    reported = json.loads(pod["app"].log.read_text().splitlines()[-1])
+    if reported["errors"] or reported["commands"] < 200:
+        raise Failure(f"{reported['commands']} commands, {len(reported['errors'])} errors: {reported['errors'][:5]}\n{pod['respgate'].text()}")
+    return reported["commands"]
 
 
 def deployment(place, name, change=None, secrets=None, during=None, user="app1"):
@@ -175,7 +175,7 @@ class Renewal:
             self.pod.volumes.objects[name.replace("_", "-")] |= data
         self.pod.volumes.sync()
         await_that(lambda: metrics()[applied] > before)
-        # A new password is said on the connections that are open; another certificate replaces them.
+        # A new password is sent on the connections that are open; another certificate replaces them.
         if what == "tls_identity":
             await_that(lambda: not connections & self.place.connections())
 
@@ -236,15 +236,15 @@ def started_first(place):
 
 
 def asked(place, pod):
-    """What deploy/docs/kubernetes.md and Helm's NOTES say to check, with kubectl exec."""
+    """What deploy/docs/kubernetes.md and Helm's NOTES list as checks, with kubectl exec."""
     config = ["--config", "/etc/respgate/respgate.toml"]
-    for words, code, said in (
+    for words, code, expected in (
         (["check", "--connect", *config], 0, "login      ok: user app1"),
         (["explain", *config, "FLUSHALL"], 1, "refused"),
         (["learn", "--socket", "/var/run/respgate/admin/control.sock"], 1, "observe"),
     ):
         found, text = pod["respgate"].run(["/usr/local/bin/respgate", *words], 10)
-        if found != code or said not in text:
+        if found != code or expected not in text:
             raise Failure(f"respgate {' '.join(words)}: {found}: {text}")
     rules = "\n".join(place.admin.acl_list())
     found, text = pod["respgate"].run(["/usr/local/bin/respgate", "acl", "--diff", "-", *config], 10, rules)
@@ -259,10 +259,10 @@ def asked(place, pod):
 def migrated(place):
     """StatefulSet: an init container uses Redis before the application starts, and a volume of its own is there"""
     def during(_, pod):
-        said = json.loads(pod["migrate"].log.read_text().splitlines()[-1])
-        if said["errors"] or not said["commands"]:
-            raise Failure(f"the migration: {said}")
-        return f"; the migration sent {said['commands']} commands"
+        reported = json.loads(pod["migrate"].log.read_text().splitlines()[-1])
+        if reported["errors"] or not reported["commands"]:
+            raise Failure(f"the migration: {reported}")
+        return f"; the migration sent {reported['commands']} commands"
     return deployment(place, "examples/statefulset", during=during)
 
 

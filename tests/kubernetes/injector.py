@@ -16,27 +16,27 @@ FILES = ("agent-inject-secret-", "agent-inject-template-", "agent-inject-perms-"
 
 def inject(metadata, spec, address):
     """The pod as it is created, and the text of the agent's configuration for its init container and its sidecar."""
-    said = {key.removeprefix(PREFIX): value for key, value in metadata["annotations"].items() if key.startswith(PREFIX)}
-    unknown = [key for key in said if key not in READ and not key.startswith(FILES)]
-    assert not unknown and said["agent-inject"] == said["agent-init-first"] == "true", unknown
-    path = said["secret-volume-path"]
-    names = [key.removeprefix(FILES[0]) for key in said if key.startswith(FILES[0])]
+    annotations = {key.removeprefix(PREFIX): value for key, value in metadata["annotations"].items() if key.startswith(PREFIX)}
+    unknown = [key for key in annotations if key not in READ and not key.startswith(FILES)]
+    assert not unknown and annotations["agent-inject"] == annotations["agent-init-first"] == "true", unknown
+    path = annotations["secret-volume-path"]
+    names = [key.removeprefix(FILES[0]) for key in annotations if key.startswith(FILES[0])]
     configuration = {
         "vault": {"address": address},
         "auto_auth": {"method": [{"type": "kubernetes", "mount_path": "auth/kubernetes",
-                                  "config": {"role": said["role"], "token_path": f"{ACCOUNT}/token"}}]},
-        "template_config": {"static_secret_render_interval": said["template-static-secret-render-interval"]},
-        "template": [{"contents": said[FILES[1] + name], "destination": f"{path}/{name}", "perms": said[FILES[2] + name],
+                                  "config": {"role": annotations["role"], "token_path": f"{ACCOUNT}/token"}}]},
+        "template_config": {"static_secret_render_interval": annotations["template-static-secret-render-interval"]},
+        "template": [{"contents": annotations[FILES[1] + name], "destination": f"{path}/{name}", "perms": annotations[FILES[2] + name],
                       "left_delimiter": "{{", "right_delimiter": "}}"} for name in names],
     }
     pod = copy.deepcopy(spec)
     mount = {"name": "vault-secrets", "mountPath": path}
     for container in pod["initContainers"] + pod["containers"]:
-        if container["name"] in said["agent-inject-containers"].split(","):
+        if container["name"] in annotations["agent-inject-containers"].split(","):
             container.setdefault("volumeMounts", []).append(mount)
     agent = {
         "image": IMAGE,
-        "securityContext": {"runAsUser": int(said["agent-run-as-user"]), "runAsGroup": int(said["agent-run-as-group"]),
+        "securityContext": {"runAsUser": int(annotations["agent-run-as-user"]), "runAsGroup": int(annotations["agent-run-as-group"]),
                             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
                             "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [mount, {"name": "home", "mountPath": "/home/vault"},

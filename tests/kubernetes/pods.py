@@ -83,7 +83,7 @@ def restricted_container(pod, container):
 
 
 def hardened(rendering):
-    """Beyond the standard: nothing can be written into the image, and what the container may use is said."""
+    """Beyond the standard: nothing can be written into the image, and the resources of the container are limited."""
     for workload, _, spec in rendering.pods():
         for container in containers(spec):
             where = f"{workload['metadata']['name']}, {container['name']}"

@@ -105,7 +105,7 @@ def main():
         stage("the image fits the manifests", compare.image())
         stage("values.schema.json refuses wrong values", compare.schema(options.helm, example))
         stage("Helm refuses a native sidecar before Kubernetes 1.29", compare.older(options.helm, example))
-        stage("NOTES say what to check", compare.notes(options.helm, example))
+        stage("NOTES list what to check", compare.notes(options.helm, example))
     programs = (options.respgate, options.kubectl, options.helm)
     stage("commands, keys and manifests of the documents exist", documents.check(*programs))
     stage("what does not exist is refused in documents", documents.refuses(*programs))

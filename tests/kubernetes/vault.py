@@ -185,7 +185,7 @@ def least(place):
     for words in refused:
         code, text = place.bao(*words, token=made)
         assert code != 0 and "permission denied" in text, (words, text)
-    # And the role holds what the policy does not say, for every user of it.
+    # And the role restricts what the policy does not, for every user of it.
     code, text = place.bao("write", "pki/issue/respgate-app1", "common_name=app2", token=place.token)
     assert code != 0 and "not allowed by this role" in text, text
 
@@ -271,12 +271,12 @@ def renewed(place):
     place.admin.acl_setuser("app1", enabled=True, reset=False, passwords=["-first-password"])
     other_authority(place)
     assert place.stop("load") == 0
-    said = json.loads(place.log("load").splitlines()[-1])
-    assert not said["errors"] and said["commands"] > 500, (said["commands"], said["errors"][:5])
+    reported = json.loads(place.log("load").splitlines()[-1])
+    assert not reported["errors"] and reported["commands"] > 500, (reported["commands"], reported["errors"][:5])
     rejected = sum(value for name, value in place.metrics().items()
                    if name.startswith("respgate_reload_attempts_total") and "rejected" in name)
     assert rejected == 0, f"{rejected} reloads were rejected: {place.log('respgate')[-1000:]}"
-    return f"{said['commands']} commands, {place.generation():.0f} certificates"
+    return f"{reported['commands']} commands, {place.generation():.0f} certificates"
 
 
 def other_authority(place):
@@ -313,9 +313,9 @@ def main():
     try:
         for step in (parsed, annotations, prepared, least, logged_in, audited, agent, renewed):
             try:
-                said = step(place)
+                detail = step(place)
                 passed += 1
-                print(f"ok   {step.__doc__}" + (f": {said}" if said else ""), flush=True)
+                print(f"ok   {step.__doc__}" + (f": {detail}" if detail else ""), flush=True)
             except Exception as error:  # noqa: BLE001: what follows needs this step
                 failed += 1
                 print(f"FAIL {step.__doc__}: {type(error).__name__}: {error}", flush=True)

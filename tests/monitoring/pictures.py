@@ -30,7 +30,7 @@ UNITS = {
 }
 
 
-def said(value, unit):
+def formatted(value, unit):
     if value == 0:
         return "0"
     size, name = next((each for each in UNITS[unit] if abs(value) >= each[0]), UNITS[unit][-1])
@@ -83,7 +83,7 @@ def numbers(spec, lines):
         colour = {"text": "#ccccdc", "green": "#73bf69", "orange": "#ff9830", "red": "#f2495c"}[colour]
         at = 30 + height * (row + 0.5)
         out.append(f'<text x="20" y="{at + 4:.0f}">{html.escape(name[:44])}</text>'
-                   f'<text x="{WIDTH - 20}" y="{at + 7:.0f}" text-anchor="end" style="font-size:{min(28, int(height * 0.8))}px;fill:{colour}">{said(value, defaults["unit"])}</text>')
+                   f'<text x="{WIDTH - 20}" y="{at + 7:.0f}" text-anchor="end" style="font-size:{min(28, int(height * 0.8))}px;fill:{colour}">{formatted(value, defaults["unit"])}</text>')
     return "".join(out) + "</svg>"
 
 
@@ -92,7 +92,7 @@ def panel(world, spec, begin, end):
     if spec["type"] == "stat":
         return numbers(spec, lines)
     unit = spec["fieldConfig"]["defaults"]["unit"]
-    # Lines that are nothing but zero say little and fill the legend.
+    # Lines that are nothing but zero show little and fill the legend.
     moving = [each for each in lines if any(value for _, value in each[1])] or lines[:1]
     values = [value for _, points in moving for _, value in points] or [0]
     low, high = min(0, *values, 0), max(values)
@@ -104,7 +104,7 @@ def panel(world, spec, begin, end):
     out = [frame(spec)]
     for tick in steps(low, high):
         out.append(f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{y(tick):.0f}" y2="{y(tick):.0f}" stroke="#2c3036"/>'
-                   f'<text x="{LEFT - 6}" y="{y(tick) + 4:.0f}" text-anchor="end">{said(tick, unit)}</text>')
+                   f'<text x="{LEFT - 6}" y="{y(tick) + 4:.0f}" text-anchor="end">{formatted(tick, unit)}</text>')
     for at in range(0, int(end - begin), 30):
         out.append(f'<text x="{x(begin + at):.0f}" y="{bottom + 14}" text-anchor="middle">{at} s</text>')
     for number, (name, points) in enumerate(moving):

@@ -37,9 +37,9 @@ fn socket_belongs_to_its_owner_and_leaves_nothing_behind() {
 #[test]
 fn reload_reports_the_result_of_each_part() {
     let house = AdminState::new("");
-    let (code, said) = house.ask(&["reload"]);
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("config        unchanged"), "{said}");
+    let (code, printed) = house.ask(&["reload"]);
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("config        unchanged"), "{printed}");
     let file = house.proxy.configuration_file();
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{text}\n[limits]\nmax_clients = 77\n")).unwrap();
@@ -50,8 +50,8 @@ fn reload_reports_the_result_of_each_part() {
     // The watch may have been faster.
     assert!(json["parts"][0]["part"] == "config", "{json}");
     std::fs::write(&file, "nonsense").unwrap();
-    let (code, said) = house.ask_at(&["reload", "--socket", &house.socket]);
-    assert!(code == 1 && said.contains("config        rejected: "), "{code} {said}");
+    let (code, printed) = house.ask_at(&["reload", "--socket", &house.socket]);
+    assert!(code == 1 && printed.contains("config        rejected: "), "{code} {printed}");
     house.proxy.await_log(&["ADM-W002", "verb=\"reload\"", "by=uid"]);
     std::fs::write(&file, text).unwrap();
     assert_eq!(house.ask(&["reload"]).0, 0);
@@ -94,23 +94,23 @@ fn respgate_is_found_by_flag_by_configuration_and_by_environment() {
         (vec!["reload", "--config", config], vec![]),
         (vec!["reload"], vec![("RESPGATE__ADMIN__SOCKET", &*house.socket)]),
     ] {
-        let (code, said) = house::respgate(&arguments, &variables);
-        assert_eq!(code, 0, "{arguments:?}: {said}");
+        let (code, printed) = house::respgate(&arguments, &variables);
+        assert_eq!(code, 0, "{arguments:?}: {printed}");
     }
-    let (code, said) = house::respgate(&["reload"], &[]);
-    assert!(code == 2 && said.contains("--socket PATH or --config FILE"), "{code} {said}");
-    let (code, said) = house::respgate(&["reload", "--socket", config], &[]);
-    assert!(code == 3 && said.contains("no respgate listens there"), "{code} {said}");
+    let (code, printed) = house::respgate(&["reload"], &[]);
+    assert!(code == 2 && printed.contains("--socket PATH or --config FILE"), "{code} {printed}");
+    let (code, printed) = house::respgate(&["reload", "--socket", config], &[]);
+    assert!(code == 3 && printed.contains("no respgate listens there"), "{code} {printed}");
     let token = ["reload", "--admin-address", "127.0.0.1:1", "--token-file", "/nonexistent"];
-    let (code, said) = house::respgate(&token, &[]);
+    let (code, printed) = house::respgate(&token, &[]);
     assert!(
-        code == 2 && said.contains("--token-file: /nonexistent: No such file"),
-        "{code} {said}"
+        code == 2 && printed.contains("--token-file: /nonexistent: No such file"),
+        "{code} {printed}"
     );
-    let (code, said) = house::respgate(&["reload", "--socket", "/nonexistent/x.sock"], &[]);
-    assert!(code == 3 && said.contains("[admin] socket"), "{code} {said}");
-    let (code, said) = house::respgate(&["reload", "--config", "/nonexistent.toml"], &[]);
-    assert!(code == 2 && said.contains("No such file"), "{code} {said}");
+    let (code, printed) = house::respgate(&["reload", "--socket", "/nonexistent/x.sock"], &[]);
+    assert!(code == 3 && printed.contains("[admin] socket"), "{code} {printed}");
+    let (code, printed) = house::respgate(&["reload", "--config", "/nonexistent.toml"], &[]);
+    assert!(code == 2 && printed.contains("No such file"), "{code} {printed}");
 }
 
 #[test]
@@ -125,13 +125,16 @@ fn tcp_needs_the_token_and_takes_a_new_one_at_once() {
     house.proxy.await_log(&["ADM-I001", "by=token"]);
     let other = house.proxy.directory().join("other").to_str().unwrap().to_owned();
     std::fs::write(&other, "another-token-of-an-operator").unwrap();
-    let (code, said) = ask(&other);
-    assert!(code == 1 && said.contains("the token is wrong"), "{code} {said}");
+    let (code, printed) = ask(&other);
+    assert!(code == 1 && printed.contains("the token is wrong"), "{code} {printed}");
     std::fs::write(&file, "another-token-of-an-operator\n").unwrap();
     assert_eq!(ask(&other).0, 0);
     std::fs::write(&file, "short").unwrap();
-    let (code, said) = ask(&other);
-    assert!(code == 1 && said.contains("cannot read its [admin] token_file"), "{code} {said}");
+    let (code, printed) = ask(&other);
+    assert!(
+        code == 1 && printed.contains("cannot read its [admin] token_file"),
+        "{code} {printed}"
+    );
     let log = house.proxy.log();
     assert!(!log.contains(TOKEN) && !log.contains("another-token"), "{log}");
 }
@@ -201,8 +204,8 @@ fn bodies_headers_and_connections_have_limits() {
     // Connections that send nothing keep no operator out, over either way.
     let idle: Vec<_> = (0..100).map(|_| TcpStream::connect(&address).unwrap()).collect();
     let quiet: Vec<_> = (0..100).map(|_| UnixStream::connect(&house.socket).unwrap()).collect();
-    let (code, said) = house.ask(&["reload"]);
-    assert_eq!(code, 0, "{said}");
+    let (code, printed) = house.ask(&["reload"]);
+    assert_eq!(code, 0, "{printed}");
     let file = house.token_file();
     let words = ["reload", "--admin-address", &*address, "--token-file", &*file];
     assert_eq!(house::respgate(&words, &[]).0, 0);
@@ -216,22 +219,25 @@ fn clients_are_listed_and_disconnected() {
     assert_eq!(one.ask_text(&["CLIENT", "SETNAME", "worker"]), "+OK");
     assert_eq!(one.ask_text(&["SET", "a", "secret-value"]), "+OK");
     assert_eq!(other.ask_text(&["PING"]), "+PONG");
-    let (code, said) = house.ask(&["clients"]);
-    assert!(code == 0 && said.contains("worker") && said.contains("2 clients"), "{said}");
-    assert!(said.lines().all(|line| line.len() <= 80) && !said.contains("secret"), "{said}");
+    let (code, printed) = house.ask(&["clients"]);
+    assert!(code == 0 && printed.contains("worker") && printed.contains("2 clients"), "{printed}");
+    assert!(
+        printed.lines().all(|line| line.len() <= 80) && !printed.contains("secret"),
+        "{printed}"
+    );
     let json = house.json(&["clients", "--name", "worker"]);
     assert_eq!((&json["count"], &json["clients"][0]["commands"]), (&1.into(), &2.into()), "{json}");
     assert_eq!(json["clients"][0]["listener"], house.listener(), "{json}");
     let id = json["clients"][0]["id"].as_u64().unwrap().to_string();
-    let (code, said) = house.ask(&["disconnect"]);
-    assert!(code == 2 && said.contains("--user"), "{said}");
+    let (code, printed) = house.ask(&["disconnect"]);
+    assert!(code == 2 && printed.contains("--user"), "{printed}");
     assert_eq!(house.ask(&["disconnect", "--id", &id, "--user", "stranger"]).0, 1);
-    let (code, said) = house.ask(&["disconnect", "--name", "worker"]);
-    assert!(code == 0 && said.contains("disconnected 1 client"), "{said}");
+    let (code, printed) = house.ask(&["disconnect", "--name", "worker"]);
+    assert!(code == 0 && printed.contains("disconnected 1 client"), "{printed}");
     house::await_end(&mut one);
     assert_eq!(other.ask_text(&["PING"]), "+PONG");
-    let (code, said) = house.ask(&["disconnect", "--address", "127.0.0.1"]);
-    assert!(code == 0 && said.contains("disconnected 1 client"), "{said}");
+    let (code, printed) = house.ask(&["disconnect", "--address", "127.0.0.1"]);
+    assert!(code == 0 && printed.contains("disconnected 1 client"), "{printed}");
     house::await_end(&mut other);
     house.proxy.await_log(&["ADM-I001", "verb=\"disconnect\"", "name=worker"]);
 }
@@ -239,8 +245,8 @@ fn clients_are_listed_and_disconnected() {
 #[test]
 fn log_level_changes_for_a_while() {
     let house = AdminState::new("");
-    let (code, said) = house.ask(&["log-level", "debug", "--for", "1s"]);
-    assert!(code == 0 && said.contains("debug until 20"), "{said}");
+    let (code, printed) = house.ask(&["log-level", "debug", "--for", "1s"]);
+    assert!(code == 0 && printed.contains("debug until 20"), "{printed}");
     assert_eq!(house.json(&["status"])["log"]["level"], "debug");
     house.await_status(|status| status["log"]["level"] == "info");
     let (code, _) = house.ask(&["log-level", "trace", "--target", "respgate::internals::tls"]);
@@ -272,30 +278,33 @@ fn log_level_changes_for_a_while() {
 fn status_is_one_screen_and_begins_with_what_is_wrong() {
     let mut house = AdminState::new("");
     assert_eq!(house.proxy.client().ask_text(&["PING"]), "+PONG");
-    let (code, said) = house.ask(&["status"]);
-    assert_eq!(code, 0, "{said}");
-    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-    assert!(said.lines().count() <= 24, "{said}");
+    let (code, printed) = house.ask(&["status"]);
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
+    assert!(printed.lines().count() <= 24, "{printed}");
     for part in
         ["all is well", "ready", "up, redis ", "breaker closed", "generation 1", "policy: enforce"]
     {
-        assert!(said.contains(part), "{part}\n{said}");
+        assert!(printed.contains(part), "{part}\n{printed}");
     }
     let file = house.proxy.configuration_file();
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("[policy]", "[policy]\nnonsense = 1")).unwrap();
     assert_eq!(house.ask(&["reload"]).0, 1);
-    let (code, said) = house.ask(&["status"]);
-    let first = said.lines().nth(1).unwrap();
-    assert!(code == 1 && first.starts_with("! REL-E001 reload of config was rejected"), "{said}");
+    let (code, printed) = house.ask(&["status"]);
+    let first = printed.lines().nth(1).unwrap();
+    assert!(
+        code == 1 && first.starts_with("! REL-E001 reload of config was rejected"),
+        "{printed}"
+    );
     std::fs::write(&file, text).unwrap();
     assert_eq!(house.ask(&["reload"]).0, 0);
     house.server.stop();
     house.await_status(|status| status["upstream"]["down_seconds"].is_u64());
-    let (code, said) = house.ask(&["status"]);
+    let (code, printed) = house.ask(&["status"]);
     assert!(
-        code == 1 && said.contains("is not reached since") && said.contains("\n    -> "),
-        "{said}"
+        code == 1 && printed.contains("is not reached since") && printed.contains("\n    -> "),
+        "{printed}"
     );
     let status = house.json(&["status"]);
     assert!(status["upstream"]["last_error"]["code"].is_string(), "{status}");
@@ -309,8 +318,11 @@ fn status_is_one_screen_and_begins_with_what_is_wrong() {
 fn native_sidecar_exits_only_by_force() {
     let mut house = AdminState::new("[drain]\nnative_sidecar = true\n");
     for verb in ["drain", "shutdown"] {
-        let (code, said) = house.ask(&[verb]);
-        assert!(code == 1 && said.contains("native sidecar") && said.contains("--force"), "{said}");
+        let (code, printed) = house.ask(&[verb]);
+        assert!(
+            code == 1 && printed.contains("native sidecar") && printed.contains("--force"),
+            "{printed}"
+        );
     }
     let mut stream = UnixStream::connect(&house.socket).unwrap();
     let head = "Host: localhost\r\nX-Respgate-Admin: 1\r\nContent-Length: 0";
@@ -329,8 +341,8 @@ fn health_and_wait_answer_by_their_exit_codes() {
     let mut house = AdminState::new("");
     for probe in ["live", "ready", "startup", "upstream"] {
         assert_eq!(house.ask(&["wait", "--for", "upstream"]).0, 0);
-        let (code, said) = house.ask(&["health", probe]);
-        assert!(code == 0 && said.contains("check passed"), "{said}");
+        let (code, printed) = house.ask(&["health", probe]);
+        assert!(code == 0 && printed.contains("check passed"), "{printed}");
     }
     assert_eq!(house.ask(&["health", "other"]).0, 2);
     let waits = ["wait", "--timeout", "300ms", "--socket", "/nonexistent/control.sock"];
@@ -338,13 +350,13 @@ fn health_and_wait_answer_by_their_exit_codes() {
     // A client keeps the drain from its end.
     let mut client = house.proxy.client();
     assert_eq!(client.ask_text(&["PING"]), "+PONG");
-    let (code, said) = house.ask(&["drain"]);
-    assert!(code == 0 && said.contains("after 20s"), "{said}");
+    let (code, printed) = house.ask(&["drain"]);
+    assert!(code == 0 && printed.contains("after 20s"), "{printed}");
     assert_eq!(house.ask(&["health", "ready"]).0, 1);
     assert_eq!(house.ask(&["wait", "--for", "ready", "--timeout", "200ms"]).0, 1);
     assert_eq!(client.ask_text(&["PING"]), "+PONG");
-    let (code, said) = house.ask(&["drain"]);
-    assert!(code == 1 && said.contains("shutting down"), "{said}");
+    let (code, printed) = house.ask(&["drain"]);
+    assert!(code == 1 && printed.contains("shutting down"), "{printed}");
     assert_eq!(house.ask(&["shutdown", "--now"]).0, 0);
     let ended = house.proxy.ended_within(Duration::from_secs(10)).unwrap();
     assert!(ended.success());

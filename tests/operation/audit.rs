@@ -51,8 +51,8 @@ fn of<'a>(entries: &'a [Value], event: &str) -> Vec<&'a Value> {
 fn verify(arguments: &[&str], files: &[&Path]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_respgate"));
     let output = command.args(["audit", "verify"]).args(arguments).args(files).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
 }
 
 /// A proxy whose policy permits keys under `app1:`, with `audit` in its configuration.
@@ -100,8 +100,8 @@ fn entries_name_the_client_the_command_and_the_line_of_the_configuration() {
     let numbers: Vec<u64> = entries.iter().map(|entry| entry["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=entries.len() as u64).collect::<Vec<_>>());
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-    let (whole, said) = verify(&[], &[&path]);
-    assert!(whole, "{said}");
+    let (whole, printed) = verify(&[], &[&path]);
+    assert!(whole, "{printed}");
 }
 
 /// A pipe has no disk behind it.
@@ -209,8 +209,8 @@ fn chain_survives_rotation_and_restart_and_names_the_first_broken_line() {
     files.reverse();
     files.push(path);
     let all: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    let (whole, said) = verify(&[], &all);
-    assert!(whole, "{said}");
+    let (whole, printed) = verify(&[], &all);
+    assert!(whole, "{printed}");
     let denied: usize = files.iter().map(|file| of(&lines(file), "denied").len()).sum();
     assert_eq!(denied, 300, "no event is lost");
     assert!(files.iter().all(|file| std::fs::metadata(file).unwrap().len() <= 16 << 10));
@@ -220,8 +220,8 @@ fn chain_survives_rotation_and_restart_and_names_the_first_broken_line() {
     let other = changed[4].replace("flushall", "get");
     changed[4] = &other;
     std::fs::write(all[2], format!("{}\n", changed.join("\n"))).unwrap();
-    let (whole, said) = verify(&[], &all);
-    assert!(!whole && said.contains(&format!("{}:5: ", all[2].display())), "{said}");
+    let (whole, printed) = verify(&[], &all);
+    assert!(!whole && printed.contains(&format!("{}:5: ", all[2].display())), "{printed}");
 }
 
 #[test]
@@ -239,8 +239,8 @@ fn file_that_another_program_moves_away_is_opened_anew() {
     });
     drop(client);
     assert!(proxy.terminate().success());
-    let (whole, said) = verify(&[], &[&moved, &path]);
-    assert!(whole, "{said}");
+    let (whole, printed) = verify(&[], &[&moved, &path]);
+    assert!(whole, "{printed}");
 }
 
 /// A disk without room: `/dev/full` takes no byte.
@@ -385,8 +385,8 @@ fn chain_goes_on_behind_a_line_that_a_crash_has_cut_short() {
     std::fs::write(&path, [&whole, &b"{\"seq\":99,\"time\""[..]].concat()).unwrap();
     assert!(!verify(&[], &[&path]).0);
     refuse(&server, &path, 2);
-    let (good, said) = verify(&[], &[&path]);
-    assert!(good, "{said}");
+    let (good, printed) = verify(&[], &[&path]);
+    assert!(good, "{printed}");
     let entries = lines(&path);
     assert_eq!(of(&entries, "denied").len(), 5);
     assert_eq!(of(&entries, "begin")[1]["removed_bytes"], 16);
@@ -399,10 +399,10 @@ fn chain_goes_on_after_the_file_was_rotated_while_nothing_ran() {
     refuse(&server, &path, 3);
     std::fs::rename(&path, &old).unwrap();
     refuse(&server, &path, 2);
-    let (good, said) = verify(&[], &[&old, &path]);
-    assert!(good, "{said}");
-    let (good, said) = verify(&[], &[&path]);
-    assert!(good && said.contains("the chain begins before this file"), "{said}");
+    let (good, printed) = verify(&[], &[&old, &path]);
+    assert!(good, "{printed}");
+    let (good, printed) = verify(&[], &[&path]);
+    assert!(good && printed.contains("the chain begins before this file"), "{printed}");
 }
 
 #[test]
@@ -421,8 +421,8 @@ fn entries_that_a_full_disk_refused_go_to_the_file_that_takes_its_place() {
     wait_until("the entries are there", || of(&lines(&path), "denied").len() == 50);
     drop(client);
     assert!(proxy.terminate().success());
-    let (good, said) = verify(&[], &[&path]);
-    assert!(good, "{said}");
+    let (good, printed) = verify(&[], &[&path]);
+    assert!(good, "{printed}");
 }
 
 #[test]

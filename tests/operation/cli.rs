@@ -321,7 +321,7 @@ fn check_finds_settings_without_effect() {
     }
 }
 
-/// What a policy lets through, and that it refuses nothing, is said.
+/// `check` reports what a policy lets through, and that it refuses nothing.
 #[test]
 fn check_lists_what_a_policy_does_not_refuse() {
     let directory = tempfile::tempdir().unwrap();
@@ -335,27 +335,27 @@ fn check_lists_what_a_policy_does_not_refuse() {
         assert_eq!((code, err.as_str()), (0, ""), "{policy}");
         out
     };
-    let said = check("keys = { mode = \"rewrite\", prefix = \"app1:\" }\n");
+    let printed = check("keys = { mode = \"rewrite\", prefix = \"app1:\" }\n");
     for words in [
         "keys app1:* (rewrite: respgate puts the prefix before every key)",
         "scripts: guarded: every command inside a script is held to the same keys and rules",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(printed.contains(words), "{words}: {printed}");
     }
-    assert!(!said.contains("warning"), "{said}");
+    assert!(!printed.contains("warning"), "{printed}");
     let scripts = "scripts = { mode = \"declared-keys\" }\n";
-    let said = check(&format!("acl = \"+@all ~app1:*\"\n{scripts}"));
+    let printed = check(&format!("acl = \"+@all ~app1:*\"\n{scripts}"));
     let beyond = "  warning    policy: scripts.mode = \"declared-keys\": a script can use any key and run any \
                   command that the server's user may, FLUSHALL included; give that user the rules that \
                   respgate acl prints";
-    assert!(said.contains(beyond), "{said}");
-    let said = check("mode = \"observe\"\n");
+    assert!(printed.contains(beyond), "{printed}");
+    let printed = check("mode = \"observe\"\n");
     let observed =
         "  warning    policy: observe: nothing is refused; what would be is counted and logged";
-    assert!(said.contains(observed), "{said}");
-    let said = check("observe = [\"command\"]\n");
+    assert!(printed.contains(observed), "{printed}");
+    let printed = check("observe = [\"command\"]\n");
     let partly = "  warning    policy: enforce, but these rules refuse nothing: command";
-    assert!(said.contains(partly), "{said}");
+    assert!(printed.contains(partly), "{printed}");
 }
 
 #[test]
@@ -450,8 +450,8 @@ fn manual_pages_are_written_for_every_verb() {
         // Where groff is installed it finds nothing to warn of.
         if let Ok(done) = Command::new("groff").args(["-man", "-ww", "-z", "-Tutf8", page]).output()
         {
-            let said = String::from_utf8_lossy(&done.stderr).into_owned();
-            assert!(done.status.success() && said.is_empty(), "{page}: {said}");
+            let printed = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(done.status.success() && printed.is_empty(), "{page}: {printed}");
         }
     }
     let (code, out, err) = respgate(&["man", &format!("{place}/none")], &[]);
@@ -768,7 +768,7 @@ fn top_ends_with_its_terminal() {
     assert!(ended, "it reads from a terminal that is gone");
 }
 
-/// What lasts is said on a terminal, on standard error, from the first second on; nowhere else.
+/// A command that lasts longer than a second shows progress on standard error, if that is a terminal.
 #[test]
 fn progress_is_shown_to_a_person_at_a_terminal_alone() {
     let program = env!("CARGO_BIN_EXE_respgate");

@@ -232,12 +232,12 @@ fn names_of_other_programs_lead_to_the_key_of_the_same_meaning() {
     ] {
         let text = format!("{MINIMAL}[{section}]\n{name} = \"1s\"\n");
         let text = if section == "upstream" { format!("{MINIMAL}{name} = \"1s\"\n") } else { text };
-        let said = show(&parse(&text, "f", none()).unwrap_err());
-        assert!(said.contains(&format!("did you mean {meant}?")), "{name}: {said}");
+        let shown = show(&parse(&text, "f", none()).unwrap_err());
+        assert!(shown.contains(&format!("did you mean {meant}?")), "{name}: {shown}");
         let (parent, leaf) = meant.rsplit_once('.').unwrap();
         let known = parse(&format!("{MINIMAL}[{parent}]\n{leaf} = \"x y\"\n"), "f", none());
-        let said = show(&known.unwrap_err());
-        assert!(!said.contains("unknown key"), "{meant}: {said}");
+        let shown = show(&known.unwrap_err());
+        assert!(!shown.contains("unknown key"), "{meant}: {shown}");
     }
 }
 

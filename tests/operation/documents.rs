@@ -1,4 +1,4 @@
-//! What the documents say exists: links, files, codes, versions.
+//! What the documents name exists: links, files, codes, versions.
 //!
 //! Owns: that comparison. Never knows: whether a document is understood.
 

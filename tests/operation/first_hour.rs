@@ -9,7 +9,7 @@ use support::client::Target;
 use support::proxy::{self, OPEN_POLICY, Proxy};
 use support::real_server::{Brand, Server, free_port};
 
-/// Exit code and everything that was said.
+/// Exit code and everything that was printed.
 fn respgate(directory: &Path, arguments: &[&str]) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_respgate"));
     let out = command.args(arguments).current_dir(directory).output().unwrap();

@@ -375,7 +375,7 @@ fn strangers_may_not_say_much() {
     }
 }
 
-/// Without a password there is nothing to say, as in Redis; "ignore" takes anything.
+/// Without a password no login is needed, as in Redis; "ignore" accepts any.
 #[test]
 fn listener_without_a_password_and_one_with_any() {
     let server = Server::mutual_tls(Brand::Redis);

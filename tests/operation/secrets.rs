@@ -80,7 +80,7 @@ impl Stage {
 }
 
 /// Everything that one run of the program writes.
-fn said(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+fn printed(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let mut command = Command::new("timeout");
     command.args(["5", env!("CARGO_BIN_EXE_respgate")]).args(arguments).current_dir(directory);
     let out = command.env_clear().env("PATH", "/usr/bin:/bin").envs(variables.iter().copied());
@@ -93,7 +93,7 @@ fn refused(stage: &Stage, what: &str) {
     let configuration = stage.configuration(free_port(), free_port());
     stage.write("respgate.toml", configuration);
     for verb in ["check", "run"] {
-        let text = said(stage.home.path(), &[verb, "--config", "respgate.toml"], &[]);
+        let text = printed(stage.home.path(), &[verb, "--config", "respgate.toml"], &[]);
         assert!(!text.contains("serving") && !text.contains("no problems"), "{what}: {text}");
         stage.search().assert_absent(&text, &format!("{what}, {verb}"));
     }
@@ -143,7 +143,7 @@ fn pipe_is_not_waited_for() {
         std::fs::remove_file(stage.path(name)).unwrap();
         assert!(Command::new("mkfifo").arg(stage.path(name)).status().unwrap().success());
         for verb in ["check", "run"] {
-            let text = said(stage.home.path(), &[verb, "--config", "respgate.toml"], &[]);
+            let text = printed(stage.home.path(), &[verb, "--config", "respgate.toml"], &[]);
             assert!(text.contains("not a regular file"), "{name}, {verb}: {text}");
         }
         stage.write(name, whole);
@@ -158,12 +158,12 @@ fn configuration_from_a_pipe_is_read_or_given_up() {
     stage.write("respgate.toml", &text);
     assert!(Command::new("mkfifo").arg(stage.path("pipe")).status().unwrap().success());
     for verb in ["check", "run"] {
-        let text = said(stage.home.path(), &[verb, "--config", "pipe"], &[]);
+        let text = printed(stage.home.path(), &[verb, "--config", "pipe"], &[]);
         assert!(text.contains("pipe: not read within 3 s"), "{verb}: {text}");
     }
     let (to, written) = (stage.path("pipe"), text);
     let writer = std::thread::spawn(move || std::fs::write(to, written).unwrap());
-    let text = said(stage.home.path(), &["check", "--config", "pipe"], &[]);
+    let text = printed(stage.home.path(), &["check", "--config", "pipe"], &[]);
     assert!(text.contains("no problems"), "{text}");
     writer.join().unwrap();
 }
@@ -201,7 +201,7 @@ fn secret_that_others_may_read_is_reported() {
         mode(name, bits);
     }
     stage.write("respgate.toml", &text);
-    let shown = said(stage.home.path(), &["check", "--config", "respgate.toml"], &[]);
+    let shown = printed(stage.home.path(), &["check", "--config", "respgate.toml"], &[]);
     let path = |name: &str| stage.path(name).display().to_string();
     let lines = |text: &str| text.lines().filter(|line| line.contains("FIL-W001")).count();
     let key = format!(
@@ -229,7 +229,7 @@ fn secret_that_others_may_read_is_reported() {
     assert_eq!(lines(&proxy.log()), 4, "{}", proxy.log());
 }
 
-/// The server refuses these passwords; it is what is said about that which is searched.
+/// The server refuses these passwords; everything that respgate prints about it is searched.
 #[test]
 fn wrong_password_is_not_repeated() {
     let stage = Stage::new();
@@ -241,7 +241,7 @@ fn wrong_password_is_not_repeated() {
             &["check", "--config", "respgate.toml"][..],
             &["acl", "--diff", "--config", "respgate.toml"],
         ] {
-            let text = said(stage.home.path(), arguments, &[]);
+            let text = printed(stage.home.path(), arguments, &[]);
             stage.search().assert_absent(&text, &format!("{what}, {arguments:?}"));
         }
     }
@@ -257,7 +257,7 @@ fn secret_in_the_configuration_or_a_variable_is_not_repeated() {
         assert_ne!(changed, whole, "{what}");
         stage.write("respgate.toml", changed);
         for verb in ["check", "run"] {
-            let text = said(stage.home.path(), &[verb, "--config", "respgate.toml"], &[]);
+            let text = printed(stage.home.path(), &[verb, "--config", "respgate.toml"], &[]);
             assert!(!text.contains("no problems") && !text.contains("serving"), "{what}: {text}");
             stage.search().assert_absent(&text, what);
         }
@@ -272,8 +272,11 @@ fn secret_in_the_configuration_or_a_variable_is_not_repeated() {
             if is_name && (value == PASSWORD || value == colon && !name.ends_with("ADDRESS")) {
                 continue;
             }
-            let text =
-                said(stage.home.path(), &["check", "--config", "respgate.toml"], &[(name, value)]);
+            let text = printed(
+                stage.home.path(),
+                &["check", "--config", "respgate.toml"],
+                &[(name, value)],
+            );
             stage.search().assert_absent(&text, name);
         }
     }
@@ -294,7 +297,7 @@ fn secret_in_the_configuration_or_a_variable_is_not_repeated() {
         &["run", "--upstream", "h:1", "--ca", "a", "--password-file", PASSWORD],
         &["run", "--upstream", "h:1", "--ca", "a", "--password-env", PASSWORD],
     ] {
-        let text = said(stage.home.path(), arguments, &[]);
+        let text = printed(stage.home.path(), arguments, &[]);
         stage.search().assert_absent(&text, "a flag");
     }
 }
@@ -343,7 +346,7 @@ fn reload(keys: &[damage::Damage]) {
     let log = proxy.log();
     assert!(log.contains("reload rejected"), "{log}");
     let socket = stage.path("admin.sock");
-    let learned = said(stage.home.path(), &["learn", "--socket", socket.to_str().unwrap()], &[]);
+    let learned = printed(stage.home.path(), &["learn", "--socket", socket.to_str().unwrap()], &[]);
     for (text, place) in
         [(log, "the log"), (proxy.get("/metrics").1, "metrics"), (learned, "learn")]
     {

@@ -84,10 +84,10 @@ fn promtool(exposition: &str) -> Option<String> {
     };
     child.stdin.take().unwrap().write_all(exposition.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let mut said = String::from_utf8(output.stdout).unwrap();
-    said.push_str(std::str::from_utf8(&output.stderr).unwrap());
-    assert_eq!(said.is_empty(), output.status.success(), "{said}");
-    Some(said)
+    let mut printed = String::from_utf8(output.stdout).unwrap();
+    printed.push_str(std::str::from_utf8(&output.stderr).unwrap());
+    assert_eq!(printed.is_empty(), output.status.success(), "{printed}");
+    Some(printed)
 }
 
 #[test]
@@ -99,13 +99,13 @@ fn promtool_is_content() {
         }
         let (head, body) = house.get("/metrics");
         assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
-        if let Some(said) = promtool(&body) {
-            assert_eq!(said, "", "stirred: {stirred}");
+        if let Some(printed) = promtool(&body) {
+            assert_eq!(printed, "", "stirred: {stirred}");
         }
     }
     let unfit = "# HELP respgate_x x\n# TYPE respgate_x counter\nrespgate_x 1\n";
-    if let Some(said) = promtool(unfit) {
-        assert!(said.contains("_total"), "{said}");
+    if let Some(printed) = promtool(unfit) {
+        assert!(printed.contains("_total"), "{printed}");
     }
 }
 

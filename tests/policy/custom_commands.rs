@@ -232,12 +232,12 @@ fn keys_in_the_replies_of_declared_commands() {
     assert_eq!(ask(&mut client, all), "+QUEUED");
     assert_eq!(client.ask_text(&["EXEC"]), "*1\r\n*3\r\n$1\r\nk\r\n:1\r\n$1\r\n2");
     let each = "return {{KEYS[1], 'p:v'}, {'p:2', {'p:w'}}}";
-    let said = "*2\r\n*2\r\n$1\r\nk\r\n$3\r\np:v\r\n*2\r\n$1\r\n2\r\n*1\r\n$3\r\np:w";
+    let printed = "*2\r\n*2\r\n$1\r\nk\r\n$3\r\np:v\r\n*2\r\n$1\r\n2\r\n*1\r\n$3\r\np:w";
     // What a command is may change while it is known.
     proxy.reconfigure("\"all\"", "\"each\"");
-    wait_until("the other parts are keys", || ask(&mut client, each) == said);
+    wait_until("the other parts are keys", || ask(&mut client, each) == printed);
     assert_eq!(client.ask_text(&["HELLO", "3"]).get(..1), Some("%"));
-    assert_eq!(ask(&mut client, each), said);
+    assert_eq!(ask(&mut client, each), printed);
     proxy.reconfigure("\"each\"", "\"some\"");
     proxy.await_log(&["REL-E001", "reply_keys"]);
 }
@@ -462,16 +462,16 @@ fn mistakes_are_reported_with_their_place() {
             .arg(&file)
             .output()
             .unwrap();
-        let said =
+        let printed =
             String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(1), "{printed}");
         for line in [
             "respgate.toml:7:9: commands.custom.\"get\": respgate knows the command 'get' already",
             "respgate.toml:8:30: commands.custom.\"x.y\".flags: 'red' is no flag for it",
             "respgate.toml:9:35: commands.custom.\"x.z\".categories: there is no category 'jason'",
             "hint: ACL CAT of the server lists them",
         ] {
-            assert!(said.contains(line), "{line}\n{said}");
+            assert!(printed.contains(line), "{line}\n{printed}");
         }
     }
 }
@@ -499,9 +499,9 @@ fn explained() {
             .arg(line)
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{line}: {said}");
-        assert!(said.contains(words), "{line}: {said}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}: {printed}");
+        assert!(printed.contains(words), "{line}: {printed}");
     }
 }
 

@@ -14,8 +14,8 @@ use support::real_server::{Brand, Server, free_port};
 fn respgate(arguments: &[&str]) -> (i32, String) {
     let Output { status, stdout, stderr } =
         Command::new(env!("CARGO_BIN_EXE_respgate")).args(arguments).output().unwrap();
-    let said = [stdout, stderr].concat();
-    (status.code().unwrap(), String::from_utf8(said).unwrap())
+    let printed = [stdout, stderr].concat();
+    (status.code().unwrap(), String::from_utf8(printed).unwrap())
 }
 
 /// In front of `server`, with these lines under `[policy]` and a control socket.
@@ -72,24 +72,27 @@ fn observe_mode_refuses_nothing_and_reports_everything() {
                    unknown: nosuch 1";
     assert!(learned.contains(refused), "{learned}");
 
-    let (code, said) = respgate(&["explain", "--socket", &socket, "SET app:1 v"]);
+    let (code, printed) = respgate(&["explain", "--socket", &socket, "SET app:1 v"]);
     assert_eq!(code, 0);
-    assert!(said.contains("passes, because the rule is in observe mode"), "{said}");
-    let (code, said) = respgate(&["explain", "--socket", &socket, "GET", "app:1"]);
+    assert!(printed.contains("passes, because the rule is in observe mode"), "{printed}");
+    let (code, printed) = respgate(&["explain", "--socket", &socket, "GET", "app:1"]);
     assert_eq!(code, 0);
-    assert!(said.contains("because  +@read in policy.acl"), "{said}");
+    assert!(printed.contains("because  +@read in policy.acl"), "{printed}");
     let named =
         |name: &str| respgate(&["explain", "--socket", &socket, "--policy", name, "SET a v"]);
-    let (code, said) = named("reads");
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("verdict  refused") && said.contains("rule     category"), "{said}");
-    let (code, said) = named("writes");
-    assert!(code == 0 && said.contains("because  +set in policies.writes.acl"), "{said}");
-    let (code, said) = named("nobodys");
+    let (code, printed) = named("reads");
+    assert_eq!(code, 1, "{printed}");
+    assert!(
+        printed.contains("verdict  refused") && printed.contains("rule     category"),
+        "{printed}"
+    );
+    let (code, printed) = named("writes");
+    assert!(code == 0 && printed.contains("because  +set in policies.writes.acl"), "{printed}");
+    let (code, printed) = named("nobodys");
     let there = "there is no [policies.nobodys]; there are: reads, writes";
-    assert!(code == 1 && said.contains(there), "{said}");
-    let (code, said) = respgate(&["learn", "--socket", "/nonexistent/control.sock"]);
-    assert!(code == 3 && said.contains("[admin] socket"), "{said}");
+    assert!(code == 1 && printed.contains(there), "{printed}");
+    let (code, printed) = respgate(&["learn", "--socket", "/nonexistent/control.sock"]);
+    assert!(code == 3 && printed.contains("[admin] socket"), "{printed}");
 }
 
 /// Under a prefix that respgate puts there, and with what it sends on its own: what was learned is a
@@ -248,9 +251,9 @@ fn learning_without_traffic_gives_no_policy() {
     let server = Server::mutual_tls(Brand::Redis);
     let (proxy, socket) = serve(&server, "+@all ~* &*", "");
     assert_eq!(proxy.client().ask(&["SET", "k", "v"]), b"+OK\r\n");
-    let (code, said) = respgate(&["learn", "--socket", &socket]);
-    assert!(code == 1 && said.starts_with("# Nothing observed yet"), "{said}");
-    assert!(!said.contains("acl") && !said.contains("ACL"), "{said}");
+    let (code, printed) = respgate(&["learn", "--socket", &socket]);
+    assert!(code == 1 && printed.starts_with("# Nothing observed yet"), "{printed}");
+    assert!(!printed.contains("acl") && !printed.contains("ACL"), "{printed}");
 }
 
 #[test]
@@ -272,9 +275,9 @@ fn server_takes_the_rules_and_holds_them() {
     let server = Server::mutual_tls(Brand::Redis);
     let (proxy, _) = serve(&server, "+@all -@dangerous ~app:* &app:*", "");
     let file = proxy.configuration_file();
-    let (code, said) = respgate(&["acl", "--config", file.to_str().unwrap()]);
-    assert_eq!(code, 0, "{said}");
-    let words: Vec<&str> = said.split_whitespace().collect();
+    let (code, printed) = respgate(&["acl", "--config", file.to_str().unwrap()]);
+    assert_eq!(code, 0, "{printed}");
+    let words: Vec<&str> = printed.split_whitespace().collect();
     assert_eq!(words[..3], ["ACL", "SETUSER", "default"]);
     let mut operator = server.observer();
     let mut setuser = words.clone();
@@ -321,11 +324,11 @@ fn server_takes_the_rules_of_several_policies() {
         std::fs::write(at("respgate.toml"), text).unwrap();
         let file = at("respgate.toml");
         let acl = |more: &[&str]| respgate(&[&["acl", "--config", &file], more].concat());
-        let (code, said) = acl(&[]);
-        assert_eq!(code, 0, "{said}");
+        let (code, printed) = acl(&[]);
+        assert_eq!(code, 0, "{printed}");
         let server = Server::plain(brand);
         let mut operator = server.observer();
-        assert_eq!(operator.ask_text(&said.split_whitespace().collect::<Vec<_>>()), "+OK");
+        assert_eq!(operator.ask_text(&printed.split_whitespace().collect::<Vec<_>>()), "+OK");
         for (command, passes) in [
             (&["GET", "a:1"][..], true),
             (&["SET", "both", "v"], true),
@@ -340,7 +343,7 @@ fn server_takes_the_rules_of_several_policies() {
             (&["FLUSHALL"], false),
         ] {
             let dry = [&["ACL", "DRYRUN", "app"][..], command].concat();
-            assert_eq!(operator.ask_text(&dry) == "+OK", passes, "{command:?} {said}");
+            assert_eq!(operator.ask_text(&dry) == "+OK", passes, "{command:?} {printed}");
         }
         let list = at("list");
         let mut diff = |words: &[&str], more: &[&str]| {
@@ -349,14 +352,14 @@ fn server_takes_the_rules_of_several_policies() {
             std::fs::write(&list, operator.ask_text(&["ACL", "LIST"])).unwrap();
             acl(&[more, &["--diff", &list]].concat())
         };
-        let (code, said) = diff(&[], &[]);
+        let (code, printed) = diff(&[], &[]);
         let same = "the server's user app has the rules of the policies";
-        assert_eq!((code, said.trim_end()), (0, same));
-        let (code, said) = diff(&[], &["--policy", "a"]);
-        assert!(code == 1 && said.contains("the server permits besides: incr"), "{said}");
-        let (code, said) = diff(&["(~a:* ~b:* +get +set)"], &[]);
+        assert_eq!((code, printed.trim_end()), (0, same));
+        let (code, printed) = diff(&[], &["--policy", "a"]);
+        assert!(code == 1 && printed.contains("the server permits besides: incr"), "{printed}");
+        let (code, printed) = diff(&["(~a:* ~b:* +get +set)"], &[]);
         let more = "the server has further rules on: ~a:* ~b:*";
-        assert_eq!((code, said.trim_end()), (1, more));
+        assert_eq!((code, printed.trim_end()), (1, more));
     }
 }
 
@@ -371,12 +374,15 @@ fn rules_of_the_servers_user_are_compared() {
     let diff = |more: &[&str]| respgate(&[&["acl", "--config", file, "--diff"], more].concat());
 
     // The default user may do everything, on all keys.
-    let (code, said) = diff(&[]);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("the server permits besides: ") && said.contains("flushall"), "{said}");
-    assert!(said.contains("names the server does not have: ~app:* &app:*"), "{said}");
-    assert!(said.contains("names the server has besides: ~* &*"), "{said}");
-    assert!(!said.contains("the server refuses"), "{said}");
+    let (code, printed) = diff(&[]);
+    assert_eq!(code, 1, "{printed}");
+    assert!(
+        printed.contains("the server permits besides: ") && printed.contains("flushall"),
+        "{printed}"
+    );
+    assert!(printed.contains("names the server does not have: ~app:* &app:*"), "{printed}");
+    assert!(printed.contains("names the server has besides: ~* &*"), "{printed}");
+    assert!(!printed.contains("the server refuses"), "{printed}");
 
     // Another user, which may not read its rules; what an operator may see is compared.
     let mut operator = server.observer();
@@ -390,23 +396,32 @@ fn rules_of_the_servers_user_are_compared() {
     let auth =
         format!("[upstream.auth]\nusername = \"app\"\npassword_file = {password:?}\n\n[policy]");
     std::fs::write(file, text.replace("[policy]", &auth)).unwrap();
-    let (code, said) = diff(&[]);
-    assert!(code == 2 && said.contains("NOPERM") && said.contains("redis-cli ACL LIST"), "{said}");
+    let (code, printed) = diff(&[]);
+    assert!(
+        code == 2 && printed.contains("NOPERM") && printed.contains("redis-cli ACL LIST"),
+        "{printed}"
+    );
 
     let list = proxy.directory().join("list");
     let list = list.to_str().unwrap();
     let write = |operator: &mut support::client::Client| {
-        let said = operator.ask_text(&["ACL", "LIST"]);
-        std::fs::write(list, said).unwrap();
+        let printed = operator.ask_text(&["ACL", "LIST"]);
+        std::fs::write(list, printed).unwrap();
     };
     write(&mut operator);
-    let (code, said) = diff(&[list]);
-    assert_eq!((code, said.trim_end()), (0, "the server's user app has the rules of the policy"));
+    let (code, printed) = diff(&[list]);
+    assert_eq!(
+        (code, printed.trim_end()),
+        (0, "the server's user app has the rules of the policy")
+    );
     assert_eq!(operator.ask_text(&["ACL", "SETUSER", "app", "-get", "+config", "~x"]), "+OK");
     write(&mut operator);
-    let (code, said) = diff(&[list]);
+    let (code, printed) = diff(&[list]);
     assert_eq!(code, 1);
-    assert!(said.contains("the server refuses: get\n"), "{said}");
-    assert!(said.contains("the server permits besides: ") && said.contains("config|set"), "{said}");
-    assert!(said.contains("names the server has besides: ~x"), "{said}");
+    assert!(printed.contains("the server refuses: get\n"), "{printed}");
+    assert!(
+        printed.contains("the server permits besides: ") && printed.contains("config|set"),
+        "{printed}"
+    );
+    assert!(printed.contains("names the server has besides: ~x"), "{printed}");
 }

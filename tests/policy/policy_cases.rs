@@ -114,7 +114,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The cases are about the ACL: what scripts.mode takes away is said elsewhere.
+/// The cases are about the ACL alone: other tests cover what scripts.mode refuses.
 fn scripts() -> ScriptRules {
     ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() }
 }

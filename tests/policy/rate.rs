@@ -103,7 +103,7 @@ fn rate_limits_are_shared_within_a_listener_as_configured() {
         assert_eq!(passing(&mut other, &set, 4, "rate"), others, "{per}");
         let mut second = Client::connect(&Target::Unix(path.clone())).unwrap();
         assert_eq!(passing(&mut second, &set, 4, "rate"), 2, "each listener has its own");
-        // What every client may say is free.
+        // Commands that every client may send are free.
         assert_eq!(second.ask(&["RESET"]), b"+RESET\r\n");
         assert!(second.ask(&["HELLO", "3"]).starts_with(b"%"));
     }

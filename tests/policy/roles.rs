@@ -190,7 +190,7 @@ fn prefix_is_that_of_the_user() {
     assert!(client.ask(&["UNSUBSCRIBE"]).starts_with(b">3"));
     assert_eq!(client.ask(&two), OK);
     assert_eq!(client.ask(&["GET", "k"]), b"$6\r\nof two\r\n");
-    // One that is the beginning of the other keeps nothing apart, and that is said.
+    // A prefix that is the beginning of the other separates nothing, which the log reports.
     stage.proxy.reconfigure("prefix = \"two:\"", "prefix = \"one:b:\"");
     let said = ["POL-W001", "policies.one reaches the keys of policies.two"];
     stage.proxy.await_log(&said);

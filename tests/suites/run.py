@@ -37,7 +37,7 @@ SECONDS_MAX = 3000
 TRIES = 3
 
 
-def say(text):
+def show(text):
     print(text, flush=True)
 
 
@@ -127,7 +127,7 @@ class RedisPy(Suite):
         for case in xml.etree.ElementTree.parse(report).iter("testcase"):
             where = [part for part in (case.get("classname") or "").split(".") if part]
             if not where or case.get("name") == "internal":
-                say("pytest itself failed:\n" + output[-3000:])
+                show("pytest itself failed:\n" + output[-3000:])
                 continue
             file = "/".join(part for part in where if not part[0].isupper()) + ".py"
             of = [part for part in where if part[0].isupper()]
@@ -155,7 +155,7 @@ class Mocha(Suite):
             if not hooks:
                 break
             for hook in hooks:
-                say(f"not played to its end: {hook['fullTitle']}: {hook['err'].get('message')}")
+                show(f"not played to its end: {hook['fullTitle']}: {hook['err'].get('message')}")
         else:
             raise RuntimeError("it was not played to its end")
         results, seen = {}, collections.Counter()
@@ -275,7 +275,7 @@ def compare(suite, source, only, directory):
     def bad():
         return {test for test, cause in through.items() if cause is not None}
 
-    say(f"{len(through)} tests played, {len(bad())} failed through respgate")
+    show(f"{len(through)} tests played, {len(bad())} failed through respgate")
     direct = suite.play(source, False, sorted(bad()), directory) if bad() else {}
     lost = {test for test in bad() if direct.get(test, "not played") is None}
     own = bad() - lost
@@ -285,14 +285,14 @@ def compare(suite, source, only, directory):
             through |= {test: cause for test, cause in suite.play(source, True, again, directory).items() if test in lost}
             lost &= bad()
     good = set(through) - bad()
-    say(f"directly {len(through) - len(own)} pass, through respgate {len(good)}")
+    show(f"directly {len(through) - len(own)} pass, through respgate {len(good)}")
     for test in sorted(own):
-        say(f"fails directly, too: {test}")
+        show(f"fails directly, too: {test}")
     for test in sorted(lost):
         cause = " ".join(str(through[test]).split())[:300]
-        say(f"{'listed' if test in known else 'FAIL'} {test}\n     {cause}")
+        show(f"{'listed' if test in known else 'FAIL'} {test}\n     {cause}")
     for test in sorted(known & good):
-        say(f"listed, but passed: {test}")
+        show(f"listed, but passed: {test}")
     return len(good), len(lost - known)
 
 
@@ -319,7 +319,7 @@ def main():
         (directory / "certificates").mkdir()
         Stage.make_certificates(directory / "certificates")
         passed, failed = compare(suite, source, options.only, directory)
-    say(f"{passed} passed, {failed} failed")
+    show(f"{passed} passed, {failed} failed")
     sys.exit(bool(failed) or not passed)
 
 

@@ -66,7 +66,7 @@ pub const ALLOWED: &[Allowed] = &[
     allowed("SCAN", Keep::Kind, "cursors and order follow the server's hash seed"),
 ];
 
-/// What respgate does differently on purpose; scripts do not say it.
+/// What respgate does differently on purpose, and no script sends.
 pub const NOT_COMPARED: &[(&str, &str)] = &[
     ("a bulk string that does not end with CRLF", "refused; Redis skips any two bytes"),
     ("more than 1,048,576 arguments, or 64 MiB in one", "respgate's own limits are lower"),

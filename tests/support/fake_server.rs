@@ -19,9 +19,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// What to do with a request instead of answering it properly.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// Say this instead.
+    /// Send this instead.
     Say(Vec<u8>),
-    /// Say this before, or behind, the proper answer.
+    /// Send this before, or behind, the proper answer.
     Before(Vec<u8>),
     Behind(Vec<u8>),
     /// Answer properly once the test lets the gate of this name go; until then no request behind is answered.

@@ -1,4 +1,4 @@
-//! What a random client may say next, by weights.
+//! What a random client may send next, by weights.
 //!
 //! Owns: [`Speaker`], [`Action`], [`Weights`]. Never knows: connections, replies.
 //!
@@ -31,7 +31,7 @@ pub enum Then {
     Leave,
 }
 
-/// What a client has said that limits what it may say next.
+/// What a client has sent that limits what it may send next.
 #[derive(Clone, Debug, Default)]
 pub struct Speaker {
     in_transaction: bool,

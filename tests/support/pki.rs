@@ -77,7 +77,7 @@ impl Pki {
         self.issue_as(name, |params| params.not_after = date_time_ymd(year, 12, 31))
     }
 
-    /// A certificate of another shape, valid until 2999 if nothing else is said, and its key, in PEM.
+    /// A certificate of another shape, valid until 2999 unless `shape` sets another end, and its key, in PEM.
     pub fn issue_as(
         &self,
         name: &str,

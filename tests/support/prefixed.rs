@@ -28,7 +28,7 @@ pub const SCENARIOS: &[(&str, &str)] = &[
     ("publish from a script", "only the names in KEYS get the prefix"),
 ];
 
-/// What is different besides; scripts do not say it.
+/// What is different besides, and no script sends.
 pub const NOT_SAID: &[(&str, &str)] = &[
     ("MONITOR, MIGRATE, CLUSTER GETKEYSINSLOT and the like", "refused: they reach keys of others"),
     ("DBSIZE, FLUSHDB within MULTI", "refused: they are many requests"),
@@ -44,7 +44,7 @@ pub const NOT_SAID: &[(&str, &str)] = &[
     ("keys and channels that a script makes up", "only KEYS get the prefix"),
 ];
 
-/// What is said with a prefix instead of these words, on both sides; `None`: nothing.
+/// The words that are sent with a prefix instead of these, on both sides; `None`: nothing is sent.
 pub fn translate(words: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     let said = words.join(&b' ');
     let begins = |line: &str| {

@@ -153,7 +153,7 @@ impl Proxy {
         Self { telemetry_port, target, directory, child }
     }
 
-    /// Starts with a configuration that cannot be served: how it ended, and what it said.
+    /// Starts with a configuration that cannot be served: its exit status, and what it printed.
     pub fn refused(directory: &Path, configuration: &str) -> (ExitStatus, String) {
         let mut child = spawn(directory, configuration);
         let deadline = now() + super::client::PATIENCE;

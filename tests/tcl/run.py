@@ -78,7 +78,7 @@ class Mode:
     functions: bool = True
     # The units to play, where not all are.
     whole: tuple = ()
-    # The units that say most about the mode in little time.
+    # The units that test most of the mode in little time.
     short: tuple = ()
 
 

@@ -1,6 +1,6 @@
-//! Connections that ask again as soon as they are answered, and connections made for one question.
+//! Connections that send a request as soon as the last one is answered, and connections made for one request.
 //!
-//! Owns: the loop of one connection. Never knows: what is said.
+//! Owns: the loop of one connection. Never knows: which requests are sent.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -1,6 +1,6 @@
 //! One way to connect to every target.
 //!
-//! Owns: [`Dialer`]. Never knows: what is said on the connection.
+//! Owns: [`Dialer`]. Never knows: which requests are sent on the connection.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdTcp};

@@ -57,7 +57,7 @@ impl AclUser {
         self.latency.merge(&other.latency);
     }
 
-    /// A failure; the first few say what happened.
+    /// A failure; the first few are kept with their causes.
     fn fail(&mut self, what: &str) {
         self.failures += 1;
         if self.failures <= 3 {

@@ -1,6 +1,6 @@
-//! Requests at a fixed rate, whatever becomes of them: what a service sees that is not at its limit.
+//! Requests at a fixed rate, however late the replies are: the load of a service that is not at its limit.
 //!
-//! Owns: the pace. Never knows: what is said.
+//! Owns: the pace. Never knows: which requests are sent.
 //!
 //! Each connection is a thread that waits in the system: the clock of an event loop is too coarse for
 //! this. A request that is late because the one before was not answered counts from when it was due.

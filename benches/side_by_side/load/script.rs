@@ -14,7 +14,7 @@ pub struct Step {
     pub operations: u64,
 }
 
-/// Said once, then over and over.
+/// Requests that are sent once, then those that are repeated.
 #[derive(Debug)]
 pub struct Script {
     pub prelude: Vec<Step>,

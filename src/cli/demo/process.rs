@@ -72,12 +72,12 @@ impl Process {
         ended.ok_or_else(|| format!("{} has no exit status", self.name))
     }
 
-    /// The end of what the program said.
+    /// The last lines that the program printed.
     pub(super) fn last_lines(&self) -> String {
-        let said = fs::read(&self.log).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said);
-        let skipped = said.lines().count().saturating_sub(LAST_LINES);
-        let lines = said.lines().skip(skipped).map(|line| format!("    {line}\n"));
+        let printed = fs::read(&self.log).unwrap_or_default();
+        let printed = String::from_utf8_lossy(&printed);
+        let skipped = printed.lines().count().saturating_sub(LAST_LINES);
+        let lines = printed.lines().skip(skipped).map(|line| format!("    {line}\n"));
         format!("  the end of the log of {}:\n{}", self.name, lines.collect::<String>())
     }
 }

@@ -1,6 +1,6 @@
 //! A small blocking client: the application of the demonstration, and its operator.
 //!
-//! Owns: [`Client`], [`Target`], [`Files`]. Never knows: what is said, why.
+//! Owns: [`Client`], [`Target`], [`Files`]. Never knows: which commands are sent, and why.
 
 use std::fmt;
 use std::io::{self, Read, Write};

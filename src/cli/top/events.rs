@@ -127,9 +127,9 @@ fn entries(answer: &Value) -> Result<Vec<Entry>, String> {
 fn log_lines(answer: &Value) -> impl Iterator<Item = Line> {
     let line = |event: &Value| {
         let (code, message) = (text(event, "code"), text(event, "message"));
-        // What is explained behind a semicolon has no room.
+        // There is no room for the explanation behind a semicolon.
         let message =
-            message.split_once("; ").map_or(message.as_str(), |(said, _)| said).to_owned();
+            message.split_once("; ").map_or(message.as_str(), |(begin, _)| begin).to_owned();
         let mut words = if code.is_empty() { message } else { format!("{code} {message}") };
         // What there may be no room for comes last.
         let first = ["verb", "cause"];

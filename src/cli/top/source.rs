@@ -16,7 +16,7 @@ use super::exposition::Exposition;
 use crate::admin::{Verb, query};
 use crate::base::clock;
 use crate::base::limits;
-use crate::cli::ask::{Question, Said, Told, Way, ask};
+use crate::cli::ask::{Content, Question, Response, Way, ask};
 use crate::proxy::AdminState;
 use crate::proxy::verbs::{AUDIT_RECENT, HOTKEYS, LOGS_RECENT, METRICS};
 
@@ -127,9 +127,9 @@ fn verb(
     pairs: &[(&str, &str)],
 ) -> Result<(Value, bool), String> {
     match ask(way, question(verb, pairs, true)) {
-        Said::Answer { answer: Told::Json(answer), exit } => Ok((answer, exit == 0)),
-        Said::Answer { .. } => Err("the answer is not JSON".to_owned()),
-        Said::Refused { problem, .. } | Said::Nothing(problem) => Err(problem),
+        Response::Answer { answer: Content::Json(answer), exit } => Ok((answer, exit == 0)),
+        Response::Answer { .. } => Err("the answer is not JSON".to_owned()),
+        Response::Refused { problem, .. } | Response::Nothing(problem) => Err(problem),
     }
 }
 
@@ -154,9 +154,9 @@ fn read(place: &Place) -> Look {
             metrics(&answer).map_err(|problem| format!("{address}: {problem}; {hint}"))?
         }
         Place::Admin(way) => match ask(way, question(&METRICS, &[], false)) {
-            Said::Answer { answer: Told::Text(text), .. } => text,
-            Said::Answer { .. } => return Err(format!("{way}: the answer is not text")),
-            Said::Refused { problem, .. } | Said::Nothing(problem) => return Err(problem),
+            Response::Answer { answer: Content::Text(text), .. } => text,
+            Response::Answer { .. } => return Err(format!("{way}: the answer is not text")),
+            Response::Refused { problem, .. } | Response::Nothing(problem) => return Err(problem),
         },
     };
     // The numbers are of some moment between question and answer.

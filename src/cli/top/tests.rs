@@ -250,7 +250,7 @@ fn pages_of_80_by_24_show_events_and_a_tall_picture_all() {
 }
 
 #[test]
-fn events_that_are_off_or_cannot_be_read_say_why() {
+fn events_that_are_off_or_cannot_be_read_show_why() {
     let mut watch = Watch::new("x", SECOND, true);
     watch.take(Ok((clock::now(), Exposition::parse(BEFORE))), NOW);
     watch.page = Page::Events;

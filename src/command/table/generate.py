@@ -6,8 +6,8 @@
 
 Name the servers from old to new: where they differ, the later one counts. Commands of servers that
 are not at hand are in described.json beside this file (the fields of COMMAND, from the published
-command descriptions); a server's own reply goes before them. What COMMAND does not say is in
-facts.py. With --again no server is asked: the rows of the present table get the columns of facts.py
+command descriptions); a server's own reply goes before them. What COMMAND does not report is in
+facts.py. With --again no server is queried: the rows of the present table get the columns of facts.py
 anew.
 """
 

@@ -78,7 +78,7 @@ pub enum Notice {
     UploadTimedOut,
     /// The client is a browser.
     CrossProtocol,
-    /// The pinned connection said what belongs to no request: it must be closed as such.
+    /// The server sent a reply on the pinned connection that belongs to no request: the connection must be closed.
     Untrusted,
 }
 
@@ -150,7 +150,7 @@ pub trait Host {
     fn lease_outdated(&self) -> Option<Instant> {
         None
     }
-    /// Whether the pinned connection has said that its server is no primary.
+    /// Whether the pinned connection has reported that its server is no primary.
     fn lease_reports_not_primary(&self) -> bool {
         false
     }

@@ -45,8 +45,8 @@ pub(super) struct Inbound {
     pub body: Body,
     /// What follows the last byte of the body.
     pub rest: Option<Box<Rest>>,
-    /// No further argument of the request under way may be longer, whatever the limits say; [`u64::MAX`]: they
-    /// may.
+    /// The longest further argument that the request under way may have, besides the configured limits;
+    /// [`u64::MAX`]: the limits alone apply.
     pub argument_max: u64,
     /// A malformed request came while replies were off: nothing more is understood.
     pub is_ignored: bool,

@@ -150,14 +150,14 @@ fn complete_pinned<H: Host>(of: &mut Conversation, completed: Option<Completed>,
     }
 }
 
-/// The pinned connection is gone, or is given up: `why` is what becomes of what was sent whole.
+/// The pinned connection was closed, or is given up: `why` is the loss of the requests that were sent whole.
 pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     if !std::mem::replace(&mut of.leased.is_here, false) {
         return;
     }
     let waited = of.session.in_flight();
     debug_assert!(!matches!(of.waiting, PendingStep::Lease(_)), "it waits for what it has");
-    let (begun, said) = (of.session.reply_has_begun(), of.out.len());
+    let (begun, length) = (of.session.reply_has_begun(), of.out.len());
     let streamed = of.session.is_streaming();
     let losses = host.take_losses(why);
     let (fatal, lost) = of.session.handle_lease_lost(why, &losses, &mut of.out);
@@ -167,15 +167,15 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     of.inbound.stop_forwarding();
     debug_assert!(
         !of.session.has_pinned_requests(),
-        "a request waits on a connection that is gone"
+        "a request waits on a connection that is closed"
     );
     debug_assert!(of.inbound.body != Body::Forward, "a body goes on to no connection");
     if matches!(of.waiting, PendingStep::Reply) {
         of.waiting = PendingStep::No;
     }
     if begun || streamed {
-        // Whatever followed half a reply would be taken for its rest.
-        of.out.truncate(said);
+        // A client would take what follows half a reply for its rest.
+        of.out.truncate(length);
     }
     of.sending.note_reply(&of.session);
     if fatal || begun {
@@ -184,9 +184,9 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     of.check_invariants();
 }
 
-/// No more of the large request under way goes on to the pinned connection: it was not executed. What was asked
-/// before is answered, then the connection goes; at once where the session ends with it: `why` is what becomes of
-/// those then.
+/// No more of the large request under way is sent on the pinned connection: it was not executed. Requests before it
+/// are answered, then the connection is closed; at once where the session ends with it: `why` is the loss of those
+/// requests then.
 pub(super) fn abandon_upload<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     debug_assert!(of.inbound.body == Body::Forward, "no request goes on");
     let completed = of.inbound.rest.as_deref().is_some_and(Rest::has_companions);
@@ -209,7 +209,7 @@ pub(super) fn abandon_upload<H: Host>(of: &mut Conversation, why: Loss, host: &m
     release_if_free(of, host);
 }
 
-/// The pinned connection has said what belongs to no request.
+/// The server sent a reply on the pinned connection that belongs to no request.
 pub(super) fn close_untrusted<H: Host>(of: &mut Conversation, host: &mut H) {
     host.notice(Notice::Untrusted);
     // What was to be sent again is lost with the others.
@@ -263,7 +263,7 @@ fn release_outdated<H: Host>(of: &mut Conversation, host: &mut H) {
         } else if of.session.state_lost_with_lease() {
             of.end(ClientDisconnect::Rotation);
         } else if of.session.in_flight() == 0 {
-            // Nothing was asked; what was watched is lost, and EXEC will say so.
+            // No request is in flight. The watched keys are lost, and EXEC will report that.
             lose_lease(of, Loss::Abandoned, host);
         }
     }

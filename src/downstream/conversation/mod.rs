@@ -4,9 +4,9 @@
 //! Owns: the way from bytes to requests, from replies to bytes, and what ends a connection. Never knows:
 //! tokio, sockets, clocks, wakers, how a connection to the server is had.
 //!
-//! `requests` takes what clients say, `arrivals` and `loan` what shared and pinned connections say, `state` and `loan`
-//! end things, `clocks` decides when. The task in `downstream::connection`, the session simulation and the core
-//! benchmark drive the same code.
+//! `requests` handles what clients send, `arrivals` and `loan` what arrives on shared and pinned connections, `state`
+//! and `loan` end things, `clocks` decides when. The task in `downstream::connection`, the session simulation and the
+//! core benchmark drive the same code.
 
 mod arrivals;
 mod bulk_pacer;

@@ -145,7 +145,7 @@ impl Conversation {
         self.last_received.max(self.last_sent)
     }
 
-    /// When the client last took some of what waits for it, or said something while nothing did.
+    /// When the client last read a part of its pending output, or sent something while none was pending.
     #[must_use]
     pub fn moved_at(&self) -> Instant {
         self.outlet.moved_at().unwrap_or(self.last_received)
@@ -189,9 +189,9 @@ impl Conversation {
         self.inbound.pending.is_empty()
     }
 
-    /// Whether requests that cannot be looked at yet are read all the same. A client that takes
-    /// nothing of its replies may be one that first sends all it has to say: not read, it would wait
-    /// for ever. What is kept of it then is bounded as unread replies are.
+    /// Whether requests are read although they cannot be handled yet. A client that reads none of its
+    /// replies may send all its requests first: were they not read, it would wait for ever. The requests
+    /// kept then are bounded as unread replies are.
     pub(super) fn reads_on<H: Host>(&self, host: &H) -> bool {
         self.outlet.quiet_at().is_some_and(|at| self.now >= at)
             && self.inbound.pending.len() + self.out.len() < self.limits.output_hard_bytes
@@ -414,7 +414,8 @@ impl Conversation {
         self.check_invariants();
     }
 
-    /// The server is gone, and the connection ends with it. What was said before may be read as slowly as ever.
+    /// The server closed its connection, and the client's connection ends with it. The client may still read pending
+    /// replies slowly.
     pub(super) fn end_lost(&mut self) {
         let end = if self.out.is_empty() { Self::end_now } else { Self::end };
         end(self, ClientDisconnect::UpstreamLost);

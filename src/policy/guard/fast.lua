@@ -1,4 +1,4 @@
--- `call`, and `try`, which is `pcall`. Of the commands that the text names, `s` says which need one key and
+-- `call`, and `try`, which is `pcall`. Of the commands that the text names, `s` lists which need one key and
 -- nothing else; what else may be called is made when it is needed. `f` is the whole name of one of `KEYS`.
 local function @NAME@(c,k,...)
 local s,f,r=@CODE@,@KNOWN@

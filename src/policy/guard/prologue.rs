@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_cannot_be_kept_are_said() {
+    fn rules_that_cannot_be_kept_are_reported() {
         let mode = Some(ScriptMode::Guarded);
         for acl in ["+@all ~a:* (+get ~b:*)", "+@all ~a:*"] {
             let mut rules = Rules { acl: Some(acl.to_owned()), ..Rules::default() };

@@ -134,7 +134,7 @@ impl<'a> Names<'a> {
             conditions.push(any(known.iter().map(|known| fits(known, "k"))));
         }
         if !keys.is_unrestricted(Access::WRITE) || databases.word().is_some() {
-            // The server's own channels: others take what is said there for its word.
+            // Channels of the server itself: subscribers take each message on them for one of the server.
             for reserved in
                 ["__keyspace@", "__keyevent@", "__subkey", "__redis__:", "__sentinel__:"]
             {

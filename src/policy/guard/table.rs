@@ -66,7 +66,7 @@ fn row(spec: &Spec) -> Option<String> {
     let in_scripts = matches!(spec.effect, Effect::Shared | Effect::Block(_) | Effect::Select)
         || LOCAL.contains(&spec.name);
     let stays = matches!(spec.reach, Reach::Named | Reach::Scan(_) | Reach::Copy | Reach::Move);
-    // How often is always said by the second argument.
+    // The second argument is always the number of repetitions.
     let counted = matches!(spec.cost, Cost::Linear | Cost::Repeats { arg: 2 });
     if !counted || !in_scripts || !stays || spec.flags.has(Flags::NOSCRIPT) || spec.script.is_some()
     {
@@ -128,7 +128,7 @@ fn letters(spec: &Spec) -> String {
     when(spec.reach == Reach::Copy, 'd');
     when(spec.flags.has(Flags::MODULE), 'M');
     when(matches!(spec.cost, Cost::Repeats { .. }), 'R');
-    // Whether its patterns are names is said by what it reaches.
+    // Its reach decides whether its patterns are names.
     let names = match (spec.reach, spec.names) {
         (Reach::Scan(PatternAt::Argument), _) => "K",
         (Reach::Scan(PatternAt::Option), _) => "C",

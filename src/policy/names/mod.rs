@@ -224,8 +224,8 @@ fn c_length(text: &[u8]) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// The server refuses a request with a wrong number of keys, each command in its own words. It may
-/// say so: everything that could be a key there, to get the prefix or to be left away.
+/// The server refuses a request with a wrong number of keys, each command with its own error, and the
+/// client gets that error: this finds everything that could be a key there, to get the prefix or to be left away.
 ///
 /// # Errors
 ///

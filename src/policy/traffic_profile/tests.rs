@@ -97,9 +97,9 @@ fn values_and_whole_keys_are_never_shown() {
 #[test]
 fn scripts_that_ran_are_listed() {
     let one = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
-    let said = text(&format!("EVALSHA {one} 1 k:1|FCALL f 0|EVALSHA {one} 0"));
+    let printed = text(&format!("EVALSHA {one} 1 k:1|FCALL f 0|EVALSHA {one} 0"));
     let list = format!("[policy.scripts]\nmode = \"allowlist\"\nallow = [\"{one}\"]\n");
-    assert!(said.contains(&list) && said.contains("allow_functions = [\"f\"]"), "{said}");
+    assert!(printed.contains(&list) && printed.contains("allow_functions = [\"f\"]"), "{printed}");
     assert!(!text("GET a").contains("scripts"));
     let many: Vec<String> = (0..100).map(|n| format!("EVAL return{n} 0")).collect();
     for unlisted in [many.join("|"), "FUNCTION LOAD x".to_owned()] {
@@ -143,7 +143,7 @@ fn refused_commands_are_listed_all_the_same() {
     let policy = Arc::new(policy);
     assert_eq!(profiles.to_toml("app", false), None);
     observe(&mut profiles, &policy, "FOO a|FOO b|CONFIG NOSUCH|PSYNC ? -1|GET|FLUSHALL");
-    let said = profiles.to_toml("app", false).unwrap();
+    let printed = profiles.to_toml("app", false).unwrap();
     for words in [
         "unknown: foo 2",
         "unknown: config|nosuch 1",
@@ -152,14 +152,14 @@ fn refused_commands_are_listed_all_the_same() {
         "category: flushall 1",
         "\nacl = \"(+flushall ~* &*)\"\n",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(printed.contains(words), "{words}: {printed}");
     }
     let long = format!("{}\n", "x,\u{e9}".repeat(100));
     for n in 0..1000 {
         observe(&mut profiles, &policy, &format!("{long}{n}|U{n}"));
     }
-    let said = profiles.to_toml("app", false).unwrap();
-    let line = said.lines().find(|line| line.starts_with("# refused although")).unwrap();
+    let printed = profiles.to_toml("app", false).unwrap();
+    let line = printed.lines().find(|line| line.starts_with("# refused although")).unwrap();
     assert!(
         line.is_ascii() && line.len() < 128 * 90 && line.contains("unknown: others "),
         "{line}"
@@ -184,7 +184,7 @@ fn profile_is_of_one_policy() {
     };
     observe(&mut profiles, &Arc::new(with("one:")), "GET user:1|FLUSHDB");
     observe(&mut profiles, &Arc::new(with("two:").named("policies.b")), "SET b 1");
-    let said = profiles.to_toml("app", false).unwrap();
+    let printed = profiles.to_toml("app", false).unwrap();
     for words in [
         "[policy]\nacl = \"+get %R~user:* (+flushdb ~* &*)\"",
         "[policies.b]\nacl = \"+set %W~b\"",
@@ -194,6 +194,6 @@ fn profile_is_of_one_policy() {
         "(+flushdb ~one:* &one:* -flushdb +scan +unlink",
         "(+set %W~two:b",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(printed.contains(words), "{words}: {printed}");
     }
 }

@@ -1,4 +1,5 @@
-//! `block` and `unblock`: deny commands, a user, a listener, a uid or a certificate for a while, whatever policies say.
+//! `block` and `unblock`: deny commands, a user, a listener, a uid or a certificate for a while,
+//! whatever policies allow.
 //!
 //! Owns: [`BLOCK`], [`UNBLOCK`]. Never knows: how a command is refused.
 
@@ -23,7 +24,7 @@ pub(crate) const BLOCK: Verb<AdminState> = Verb {
     path: "/block",
     also: &[],
     effect: Effect::Changes,
-    about: "Deny commands, a user, a listener, a uid or a certificate at once, whatever the policies say",
+    about: "Deny commands, a user, a listener, a uid or a certificate at once, whatever the policies allow",
     arguments: &[
         Argument {
             name: "command",

@@ -16,7 +16,7 @@ pub(crate) const HEALTH: Verb<AdminState> = Verb {
     path: "/health",
     also: &[],
     effect: Effect::Shows,
-    about: "Say whether respgate is healthy, by the exit code: for probes in images without a shell",
+    about: "Show whether respgate is healthy, by the exit code: for probes in images without a shell",
     arguments: &[Argument {
         name: "probe",
         kind: Kind::Word("PROBE"),

@@ -86,7 +86,7 @@ fn answer(admin_state: &AdminState, call: &Call) -> Result<Answer, Refused> {
     Ok(Answer::new(json!({ "cursor": cursor, "missed": missed, "events": events }), text))
 }
 
-/// An event as the text log has it: what others have said may hold line ends and terminal commands.
+/// An event as the text log has it: text from clients and servers may contain line ends and terminal escapes.
 fn line(text: &mut String, event: &Map<String, Value>) {
     let of = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
     let (time, level, target) = (of("time"), of("level"), of("target"));

@@ -46,7 +46,7 @@ pub struct CertificateFacts {
     /// `None`: the extension is absent, and nothing is excluded.
     pub key_usage: Option<Vec<&'static str>>,
     pub extended_key_usage: Option<Vec<&'static str>>,
-    /// `CA:TRUE`, `CA:FALSE`, or nothing said.
+    /// `CA:TRUE`, `CA:FALSE`, or not in the certificate.
     pub ca: Option<bool>,
     pub not_before: SystemTime,
     pub not_after: SystemTime,

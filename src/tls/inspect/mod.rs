@@ -58,7 +58,7 @@ pub enum Item {
     Unusable(TlsError),
 }
 
-/// A certificate and what the other files say of it.
+/// A certificate, and the authority among the other files that signed it.
 #[derive(Debug)]
 pub struct Certificate {
     pub der: CertificateDer<'static>,

@@ -39,7 +39,7 @@ pub(crate) enum Authenticity {
     Unknown,
     /// The authority did not sign these bytes.
     Forged,
-    /// The authority has signed it, and its certificate does not say that it may.
+    /// The authority signed the list, although its certificate does not permit it to sign lists.
     Unauthorized,
 }
 

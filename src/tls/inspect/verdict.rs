@@ -37,13 +37,13 @@ impl Purpose {
     }
 }
 
-/// What is said of one purpose.
+/// Whether a certificate works for one purpose.
 #[derive(Debug)]
 pub struct Verdict {
     pub purpose: Purpose,
     /// Why it does not work; empty: it works.
     pub problems: Vec<TlsError>,
-    /// What works and is worth a look.
+    /// What works, but should be checked.
     pub warnings: Vec<String>,
 }
 

@@ -201,7 +201,7 @@ impl Connection {
         debug_assert!(!self.stalled || self.held, "a line that flows is not stalled");
     }
 
-    /// The server has said something: it goes on.
+    /// The server has sent something: requests in line are being answered.
     pub(super) fn note_flow(&mut self) {
         self.held = false;
         self.busy_since = None;

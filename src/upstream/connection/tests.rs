@@ -123,13 +123,13 @@ fn answer(
 }
 
 #[test]
-fn new_password_is_said_on_the_open_connection() {
+fn new_password_is_sent_on_the_open_connection() {
     let (mut connection, mut pipeline, now) = connection();
     let around = Around { freshness: Freshness::NewPassword, ..AROUND };
     connection.handle_timeout(&mut pipeline, around, now, |_, _, _, _| {});
     connection.handle_timeout(&mut pipeline, around, now, |_, _, _, _| {});
     assert_eq!(connection.poll_action(), Some(Action::LogIn));
-    assert_eq!(connection.poll_action(), None, "it is said once");
+    assert_eq!(connection.poll_action(), None, "it is sent once");
     pipeline.push_secret(Owner::Relogin, Ticket::default(), b"secret", now);
     pipeline.push(Owner::Session(7), Ticket(9), b"request", Skips::NONE, false, now);
     let actions = answer(&mut connection, &mut pipeline, b"+OK\r\n", now);

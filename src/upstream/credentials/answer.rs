@@ -126,7 +126,7 @@ impl Reader<'_> {
         let word = self.word();
         let seconds: f64 = str::from_utf8(word).ok().and_then(|n| n.parse().ok()).ok_or(FAULT)?;
         let since = Duration::try_from_secs_f64(seconds).map_err(|_| FAULT)?;
-        // Taken at its word, a password that ends in a quarter of an hour would not be replaced ahead of its end.
+        // With milliseconds read as seconds, a password that expires soon would never be replaced before it expires.
         if since >= limits::PASSWORD_END_MAX {
             return Err(
                 "\"expires_at\" is after the year 9999; it is in seconds since 1970, not in milliseconds",

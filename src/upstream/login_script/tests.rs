@@ -65,9 +65,9 @@ fn login_is_sent_at_once_and_a_refused_optional_command_only_once() {
     assert!(feed(&mut second, &[OK]).is_err(), "nothing more is expected");
 }
 
-/// A command that the server refuses while a script runs is tried with the next connection.
+/// An optional command that the server refuses with `BUSY` is sent again on the next connection.
 #[test]
-fn courtesy_that_comes_at_a_bad_moment_is_said_again() {
+fn optional_command_refused_as_busy_is_sent_again() {
     let mut busy = LoginScript { key: PoolKey { database: 0, ..KEY }, ..login_script(None, None) };
     let _ = busy.begin();
     let line = b"-BUSY Redis is busy running a script.\r\n";
@@ -129,8 +129,8 @@ fn certificate_names_the_user_and_nothing_is_sent_for_it() {
         let optional = OptionalCommands { setinfo: false, ..OptionalCommands::default() };
         LoginScript::new(PoolKey { database: 0, ..KEY }, Arc::new(login), optional)
     };
-    let said = words(&script(Some("app1"), false).begin());
-    assert!(!said.to_uppercase().contains("AUTH") && !said.contains("app1"), "{said}");
+    let sent = words(&script(Some("app1"), false).begin());
+    assert!(!sent.to_uppercase().contains("AUTH") && !sent.contains("app1"), "{sent}");
     const HELLO: &[u8] = b"*2\r\n$5\r\nproto\r\n:2\r\n";
     for (username, allow_default, answer, code) in [
         (None, false, "+app1", None),

@@ -199,8 +199,8 @@ impl PinnedLine {
         Ok(FramePiece { used, kind, done, first })
     }
 
-    /// What a piece of a reply is to the session, as the frames say that were before it; a frame may also be
-    /// handed in as a whole. `see` is shown what goes to the session.
+    /// What a piece of a reply is for the session, which the frames before it determine; a frame may also be
+    /// passed as a whole. `see` is called with what is delivered to the session.
     pub fn match_reply(
         &mut self,
         (piece, kind, done): (&[u8], u8, bool),
@@ -310,7 +310,7 @@ impl PinnedLine {
         self.doubtful = true;
     }
 
-    /// What the server has said that may make it the wrong one.
+    /// A reply which shows that the server may not be the primary.
     #[must_use]
     pub(in crate::upstream) const fn sign(&self) -> Option<Sign> {
         self.sign

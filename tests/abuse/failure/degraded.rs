@@ -208,7 +208,7 @@ fn large_reads_are_misses() {
     assert_eq!(client.ask(&["MGET", "k", &long]), b"*2\r\n$1\r\nv\r\n$-1\r\n");
 }
 
-/// A policy that does not say so goes by `upstream.on_outage`.
+/// A policy without `degraded` follows `upstream.on_outage`.
 #[test]
 fn policies_without_degraded_are_not_degraded() {
     let mut server = Server::plain(Brand::Redis);

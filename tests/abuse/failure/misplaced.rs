@@ -1,6 +1,6 @@
 //! A server that is not, or not any more, the primary that is wanted.
 //!
-//! Owns: what its errors say to clients, and when its connections are replaced. Never knows: dead
+//! Owns: which errors clients get, and when its connections are replaced. Never knows: dead
 //! connections.
 
 use std::time::Duration;

@@ -86,8 +86,8 @@ fn busy_server_is_dialed_rarely_for_another_database_and_serves_it_soon_afterwar
     while now() - begin < Duration::from_secs(4) {
         others.iter_mut().for_each(|other| other.send(&["SELECT", "9"]));
         for other in &mut others {
-            let said = line(other);
-            assert!(said.starts_with("-BUSY "), "{said}");
+            let received = line(other);
+            assert!(received.starts_with("-BUSY "), "{received}");
             refused += 1;
         }
     }

@@ -114,8 +114,8 @@ impl Scene {
     }
 
     /// The server answers one of two clients of one connection by `said`.
-    fn shared(&mut self, version: u8, said: &str, legal: bool) {
-        self.in_one_line(version, said, legal, false);
+    fn shared(&mut self, version: u8, given: &str, legal: bool) {
+        self.in_one_line(version, given, legal, false);
     }
 
     /// The same within EXEC's array.
@@ -125,7 +125,7 @@ impl Scene {
 
     /// Neither client is answered before the other's request is in line. A connection that was silent for
     /// some milliseconds takes no more requests: where the second came too late, both are made again.
-    fn in_one_line(&mut self, version: u8, said: &str, legal: bool, transaction: bool) {
+    fn in_one_line(&mut self, version: u8, given: &str, legal: bool, transaction: bool) {
         for _ in 0..100 {
             self.count += 1;
             let (bad, good) = (format!("bad{}", self.count), format!("good{}", self.count));
@@ -138,12 +138,12 @@ impl Scene {
             }
             let (gate, connection) = self.close_gate(&mut two);
             let begin = if transaction { "EXEC".to_owned() } else { format!("SET {bad}") };
-            self.server.order(&begin, Order::Say(said.as_bytes().to_vec()), 1);
+            self.server.order(&begin, Order::Say(given.as_bytes().to_vec()), 1);
             one.send(&asked);
             two.send(&["SET", &good, "1"]);
             let at = |key: &str| self.server.connection_within(&format!("SET {key} "), IN_LINE);
             if [at(&bad), at(&good)] == [Some(connection); 2] {
-                return self.judge(&mut one, &mut two, (gate, connection), said, legal);
+                return self.judge(&mut one, &mut two, (gate, connection), given, legal);
             }
             self.server.release(gate);
             self.server.connection_of(&format!("SET {bad} "));
@@ -156,19 +156,19 @@ impl Scene {
         one: &mut Client,
         two: &mut Client,
         (gate, connection): (&'static str, usize),
-        said: &str,
+        given: &str,
         legal: bool,
     ) {
         self.server.release(gate);
-        assert_eq!(two.reply(), encode(&[gate.as_bytes()])[4..], "{said:?}");
+        assert_eq!(two.reply(), encode(&[gate.as_bytes()])[4..], "{given:?}");
         if legal {
             assert_eq!(
-                one.bytes(said.len(), PATIENCE).escape_ascii().to_string(),
-                said.as_bytes().escape_ascii().to_string()
+                one.bytes(given.len(), PATIENCE).escape_ascii().to_string(),
+                given.as_bytes().escape_ascii().to_string()
             );
-            assert_eq!(two.reply(), b"+OK\r\n", "{said:?}");
-            assert!(!self.server.is_closed(connection), "{said:?}");
-            assert_eq!(one.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "{said:?}");
+            assert_eq!(two.reply(), b"+OK\r\n", "{given:?}");
+            assert!(!self.server.is_closed(connection), "{given:?}");
+            assert_eq!(one.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "{given:?}");
         } else {
             // The one client receives nothing of it, the other its own reply, or an error.
             for client in [&mut *one, &mut *two] {
@@ -177,16 +177,16 @@ impl Scene {
                     Got::Reply(reply) => assert!(
                         reply.starts_with(b"-ERR respgate: upstream connection lost")
                             || reply == b"+OK\r\n",
-                        "{said:?}: {}",
+                        "{given:?}: {}",
                         reply.escape_ascii()
                     ),
-                    Got::Silence => panic!("{said:?} leaves a client without an answer"),
+                    Got::Silence => panic!("{given:?} leaves a client without an answer"),
                 }
             }
             wait_until("the connection goes", || self.server.is_closed(connection));
         }
         let mut next = self.client(2);
-        assert_eq!(next.ask(&["ECHO", "b"]), b"$1\r\nb\r\n", "{said:?}");
+        assert_eq!(next.ask(&["ECHO", "b"]), b"$1\r\nb\r\n", "{given:?}");
     }
 }
 
@@ -208,8 +208,8 @@ fn cases() -> impl Iterator<Item = (u8, String, bool)> {
 #[test]
 fn replies_on_a_shared_connection() {
     let mut scene = Scene::new();
-    for (version, said, legal) in cases() {
-        scene.shared(version, &said, legal);
+    for (version, given, legal) in cases() {
+        scene.shared(version, &given, legal);
     }
     let counted = scene.proxy.metric("respgate_upstream_disconnects_total{reason=\"protocol\"}");
     assert!(counted > 10.0, "{counted}");
@@ -235,26 +235,26 @@ fn replies_within_a_transaction() {
 #[test]
 fn replies_on_a_pinned_connection() {
     let scene = Scene::new();
-    for (number, (version, said, legal)) in cases().enumerate() {
+    for (number, (version, given, legal)) in cases().enumerate() {
         let key = format!("q{number}");
         let mut one = scene.client(version);
-        scene.server.order(&format!("BLPOP {key}"), Order::Say(said.as_bytes().to_vec()), 1);
+        scene.server.order(&format!("BLPOP {key}"), Order::Say(given.as_bytes().to_vec()), 1);
         one.send(&["BLPOP", &key, "0"]);
         let connection = scene.server.connection_of(&format!("BLPOP {key}"));
         if legal {
-            let received = one.bytes(said.len(), PATIENCE);
+            let received = one.bytes(given.len(), PATIENCE);
             assert_eq!(
                 received.escape_ascii().to_string(),
-                said.as_bytes().escape_ascii().to_string()
+                given.as_bytes().escape_ascii().to_string()
             );
-            assert_eq!(one.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "{said:?}");
-        } else if said.contains('>') && !said.starts_with('>') && !said.starts_with("$") {
+            assert_eq!(one.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "{given:?}");
+        } else if given.contains('>') && !given.starts_with('>') && !given.starts_with("$") {
             wait_until("the connection goes", || scene.server.is_closed(connection));
         }
         drop(one);
         let (mut two, other) = (scene.client(version), format!("r{number}"));
         scene.server.order(&format!("BLPOP {other}"), Order::Say(b"*-1\r\n".to_vec()), 1);
-        assert_eq!(two.ask(&["BLPOP", &other, "0"]), b"*-1\r\n", "{said:?}");
+        assert_eq!(two.ask(&["BLPOP", &other, "0"]), b"*-1\r\n", "{given:?}");
     }
 }
 

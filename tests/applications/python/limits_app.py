@@ -1,5 +1,5 @@
 """limits (of Flask-Limiter and SlowAPI) by each of its strategies, and redis-py's Lock: as much passes as they
-say, whatever another application does under the same names."""
+allow, whatever another application does under the same names."""
 
 import limits
 import redis

@@ -426,8 +426,8 @@ fn compare(brand: Brand, shape: Shape) {
                         .map(|line| line.replace('@', command))
                         .collect();
                     let view = |stream: String| {
-                        // When these are sent, and in which order, the server itself does not say.
-                        // Nor does respgate, of an answer of its own beside them.
+                        // The server defines neither when nor in which order these are sent; nor does
+                        // respgate, for an answer of its own beside them.
                         let own = matches!(*command, "EXEC" | "DISCARD");
                         let receives = command.contains("BCAST") || own;
                         let leaves = *command == "UNSUBSCRIBE";

@@ -60,9 +60,9 @@ pub struct Client {
     pub reference: Reference,
     /// Requests that the conversation has not dealt with.
     pub pending: VecDeque<Words>,
-    /// The first of them is said, or some of it.
+    /// The first of them is sent, or some of it.
     pub said: bool,
-    /// What is said and has not arrived.
+    /// Bytes that the client has written and the network has not taken.
     pub unsent: BytesMut,
     pub flying: VecDeque<Flying>,
     pub lease: Option<Lease>,
@@ -110,7 +110,7 @@ impl Client {
         self.conversation.pending_step()
     }
 
-    /// The request that was said is dealt with.
+    /// The request that was sent is answered.
     pub fn pop(&mut self) -> Words {
         assert!(std::mem::replace(&mut self.said, false), "a request that was not sent");
         self.pending.pop_front().unwrap()

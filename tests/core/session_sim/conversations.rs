@@ -1,6 +1,6 @@
-//! Requests that belong together, as clients say them.
+//! Requests that belong together, as clients send them.
 //!
-//! Owns: [`CONVERSATIONS`], [`conversation`]. Never knows: when they are said.
+//! Owns: [`CONVERSATIONS`], [`conversation`]. Never knows: when they are sent.
 
 use super::choices::Choices;
 use super::model::Words;
@@ -37,7 +37,7 @@ const CONVERSATIONS: &[&[&str]] = &[
     &["WAIT 0 0", "INCR K", "WAIT 0 0"],
 ];
 
-/// One of them, said by this client.
+/// One of them, with the keys of this client.
 pub fn conversation(choices: &mut Choices, client: usize, tag: &str) -> Vec<Words> {
     let (key, list) = (choices.below(3), choices.below(2));
     let (channel, database) = (choices.below(3), choices.below(2));

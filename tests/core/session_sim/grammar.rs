@@ -43,7 +43,7 @@ pub struct Grammar {
     /// Connections are lost, and the server refuses requests.
     faults: bool,
     forbids: usize,
-    /// Percent of what is said in conversations, and of what is delivered in small pieces.
+    /// Percent of requests that are sent in conversations, and of bytes that are delivered in small pieces.
     conversations: usize,
     small: usize,
     tag: usize,

@@ -160,7 +160,7 @@ impl Model {
         keys.chain(subscribed).map(Vec::as_slice)
     }
 
-    /// Executes one command; what is said goes to the connections' outputs.
+    /// Executes one command; replies are added to the connections' outputs.
     pub fn execute(&mut self, at: usize, words: &[Vec<u8>]) {
         let before = self.connections[at].output.len();
         let acknowledges = self.dispatch(at, words);
@@ -172,7 +172,7 @@ impl Model {
         self.invalidate();
     }
 
-    /// Redis server.c `processCommand`. `true`: what it said are pushes, which nothing suppresses.
+    /// Redis server.c `processCommand`. `true`: its output are pushes, which nothing suppresses.
     fn dispatch(&mut self, at: usize, words: &[Vec<u8>]) -> bool {
         let name = words[0].to_ascii_lowercase();
         let name = String::from_utf8_lossy(&name).into_owned();

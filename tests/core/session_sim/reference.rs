@@ -16,7 +16,7 @@ pub enum Fate {
     Open,
     /// The server has executed it, or the proxy answers it.
     Executed,
-    /// The server said that it may not.
+    /// The server refused it.
     Forbidden,
     /// The proxy would not send it, with this line.
     Refused(String),
@@ -173,7 +173,7 @@ impl Reference {
         }
     }
 
-    /// Takes what the model said because of request `number`.
+    /// Collects the output of the model for request `number`.
     fn collect(&mut self, number: usize) {
         let bytes = self.model.connections[0].output.split();
         let (whole, rest) = frames(&bytes);

@@ -69,7 +69,7 @@ pub struct World {
     scripts: Scripts,
     multi_permission: MultiPermission,
     limiters: Limiters,
-    /// What is said when a connection cannot be had.
+    /// The loss that is reported when there can be no connection.
     denied: Option<Loss>,
 }
 

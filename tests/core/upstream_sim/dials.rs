@@ -20,7 +20,7 @@ struct Busy {
     answers: [u32; 2],
     /// The last that is known is one: when it came.
     at: Option<Instant>,
-    /// The ends of attempts with lower numbers say what is known already.
+    /// The ends of attempts with lower numbers are known already.
     counts_from: u64,
     /// One attempt decides for all that wait.
     alone: Option<u64>,
@@ -78,7 +78,7 @@ pub struct Dials {
     rules: BreakerRules,
     /// Attempts so far.
     begun: u64,
-    /// Failures of attempts with lower numbers say what is known already.
+    /// Failures of attempts with lower numbers are known already.
     counts_from: u64,
     /// In a row.
     failures: u32,

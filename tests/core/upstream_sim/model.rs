@@ -168,7 +168,7 @@ impl Model {
                     }
                     End::Error => assert_eq!(count, 0, "{name} was refused and executed"),
                     End::Lost(Loss::Unavailable(_) | Loss::Abandoned) => {
-                        assert_eq!(count, 0, "{name} was executed, and said not to be");
+                        assert_eq!(count, 0, "{name} was executed, and reported as not executed");
                     }
                     End::Lost(Loss::OutcomeUnknown | Loss::Truncated) if count > 0 => {
                         let late = executed[places[0]].arrived > at;

@@ -228,8 +228,8 @@ impl Server {
         }
         let times = self.wires.iter().filter_map(|wire| {
             let sent = wire.to_server.front().map(|(at, _)| *at);
-            let said = wire.to_proxy.front().map(|(at, _)| *at).filter(|_| wire.open);
-            let first = [sent, said].into_iter().flatten().min();
+            let echo = wire.to_proxy.front().map(|(at, _)| *at).filter(|_| wire.open);
+            let first = [sent, echo].into_iter().flatten().min();
             let first = first.map(|first| wire.again_at.map_or(first, |again| first.max(again)));
             let works = wire.busy_until.filter(|_| !wire.input.is_empty());
             [first, works].into_iter().flatten().min()
@@ -328,17 +328,17 @@ impl Server {
             }
             error.to_owned()
         } else {
-            let said = format!("{session}:{ticket}");
+            let echo = format!("{session}:{ticket}");
             match kind {
                 "M" => "+OK\r\n".to_owned(),
                 "B" => "+QUEUED\r\n".to_owned(),
-                "E" => format!("-ERR {said}\r\n"),
+                "E" => format!("-ERR {echo}\r\n"),
                 "L" => {
-                    let padded = " ".repeat(LARGE_BYTES) + &said;
+                    let padded = " ".repeat(LARGE_BYTES) + &echo;
                     format!("${}\r\n{padded}\r\n", padded.len())
                 }
-                "X" => format!("*1\r\n${}\r\n{said}\r\n", said.len()),
-                _ => format!("${}\r\n{said}\r\n", said.len()),
+                "X" => format!("*1\r\n${}\r\n{echo}\r\n", echo.len()),
+                _ => format!("${}\r\n{echo}\r\n", echo.len()),
             }
         };
         let refused = answer.starts_with('-').then_some((session, ticket));
@@ -391,7 +391,7 @@ impl Server {
         let mut first = answer.into_bytes();
         let arrives = ready + self.latency;
         let wire = &mut self.wires[at];
-        // What is said later arrives later.
+        // What is sent later arrives later.
         let arrives = wire.to_proxy.back().map_or(arrives, |(last, _)| arrives.max(*last));
         if first.len() > LARGE_BYTES {
             let pieces = first.chunks(PIECE_BYTES).map(|piece| (arrives, piece.to_vec()));

@@ -120,7 +120,7 @@ pub struct Live {
     opened_at: Instant,
     dialing: Option<Dial>,
     relief: Option<Dial>,
-    /// The server has said that it is no primary: a successor must be one.
+    /// The server has reported that it is no primary: a successor must be one.
     misplaced: bool,
     /// Requests that complete others and were refused for good with what was read last.
     denied: Vec<Vec<u8>>,
@@ -140,9 +140,9 @@ pub struct Life {
     dial: Option<Dial>,
     /// When the connector is asked again, at the latest.
     look_at: Option<Instant>,
-    /// When the server said that it cannot serve this line now.
+    /// When the server replied that it cannot serve this line now.
     answered: Option<Instant>,
-    /// How often in a row it said that it does not have the database.
+    /// How often in a row the server refused SELECT, since it does not have the database.
     refusals: u32,
     /// Since when sessions wait for a connection and ask nothing of it: SELECT, HELLO.
     openers: Vec<Instant>,
@@ -202,7 +202,7 @@ pub struct World {
     pub attempts: Vec<Instant>,
     /// Each login includes the question for the user of the certificate.
     names_user: bool,
-    /// Connections that said that they are silent.
+    /// Connections that reported that they are silent.
     pub silent: i64,
     /// How often sessions asked for a connection alone, and how often there was one.
     pub asked: usize,

@@ -15,7 +15,7 @@ pub enum Answer {
     Any,
 }
 
-/// One attempt; its commands are said in order on one connection.
+/// One attempt; its commands are sent in order on one connection.
 #[derive(Debug)]
 pub struct Attack {
     pub name: &'static str,

@@ -57,7 +57,7 @@ const BEFORE: &[&str] = &[
     "SET {a}\0\u{1}\r\n binary",
 ];
 
-/// Said after that; names in the replies are one's own.
+/// Sent after that; names in the replies are those of the application itself.
 const AFTER: &[&str] = &[
     "GET {a}0",
     "GET {a}1",

@@ -18,7 +18,7 @@ pub type Words = Vec<Vec<u8>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Keys as they are, patterns that say which.
+    /// Keys as they are, patterns that permit some.
     Enforce,
     /// A prefix before every key.
     Rewrite,
@@ -82,7 +82,7 @@ pub struct World {
     attacker: Option<Client>,
 }
 
-/// Whether a script may run is what the commands say: the rules of the server hold it.
+/// The rules about commands decide whether a script may run; the ACL of the server restricts it.
 const SCRIPTS: &str = "[policy.scripts]\nmode = \"declared-keys\"\n";
 
 /// What a test adds to the policy of a mode.

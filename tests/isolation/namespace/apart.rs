@@ -1,6 +1,6 @@
-//! Every command of the table, said by one application beside the other's keys of the same names.
+//! Every command of the table, sent by one application beside the other's keys of the same names.
 //!
-//! Owns: the oracle on the server, what is said and how. Never knows: policies.
+//! Owns: the oracle on the server, which requests are sent and how. Never knows: policies.
 
 use std::collections::BTreeMap;
 

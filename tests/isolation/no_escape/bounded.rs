@@ -1,7 +1,7 @@
 //! Every command of the table under every kind of bound, beside a neighbour on the same server: nothing
 //! of the neighbour is disclosed, and nothing of it or of the server is changed.
 //!
-//! Owns: the neighbour, what it must keep, what is said. Never knows: how a policy decides.
+//! Owns: the neighbour, what it must keep, the requests. Never knows: how a policy decides.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server};
 use super::*;
 
-/// In every name and value of the neighbour, and in nothing that is said.
+/// In every name and value of the neighbour, and in no request.
 const MARK: &str = "zq7mark";
 const LAST: &str = "zend";
 
@@ -208,12 +208,12 @@ fn disclosure(reply: &[u8]) -> Option<&'static str> {
 
 /// Every request that names no key, and many that show or touch what they do not name.
 fn requests() -> Vec<Vec<Vec<u8>>> {
-    let said = |spec: &&command::Spec| {
+    let is_sent = |spec: &&command::Spec| {
         !spec.container
             && !NOT_SAID.contains(&spec.name)
             && !matches!(spec.effect, Effect::Never | Effect::Monitor)
     };
-    let keyless = command::all().iter().filter(said).filter(|spec| spec.keys.is_empty());
+    let keyless = command::all().iter().filter(is_sent).filter(|spec| spec.keys.is_empty());
     let mut all: Vec<Vec<Vec<u8>>> = keyless.map(|spec| plain(spec).words).collect();
     all.extend(LINES.iter().map(|line| line.split(' ').map(Into::into).collect()));
     all
@@ -314,7 +314,7 @@ fn report_has_what_drivers_need() {
 /// Why `CLIENT TRACKING` is refused where databases are bounded: the server remembers names without their
 /// database, and an invalidation is the same whichever database the key was changed in.
 #[test]
-fn invalidations_do_not_say_their_database() {
+fn invalidations_do_not_name_their_database() {
     for brand in [Brand::Redis, Brand::Valkey] {
         if !brand.available() {
             continue;
@@ -328,8 +328,8 @@ fn invalidations_do_not_say_their_database() {
         other.ask(&["SET", "k", "v"]);
         assert_eq!(client.reply(), b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
         let app = Proxy::with_policy(&server, "+@all ~* &* db=0", "");
-        let said = app.client().ask_text(&["CLIENT", "TRACKING", "ON"]);
-        assert!(said.contains("do not say their database"), "{said}");
+        let reply = app.client().ask_text(&["CLIENT", "TRACKING", "ON"]);
+        assert!(reply.contains("do not name their database"), "{reply}");
     }
 }
 

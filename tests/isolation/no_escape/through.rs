@@ -214,7 +214,7 @@ fn server_never_receives_a_foreign_name() {
     let counted = server.observer().ask_text(&["INFO", "commandstats"]);
     assert!(counted.contains("cmdstat_get:"), "{counted}");
     for name in revealing() {
-        // What the observer and respgate's greeting say themselves.
+        // Commands that the observer and respgate's login send themselves.
         if !["monitor", "config|resetstat", "info"].contains(&name) {
             assert!(!counted.contains(&format!("cmdstat_{name}:")), "{name}\n{counted}");
         }

@@ -14,8 +14,8 @@ fn command_is_denied_at_once_over_a_reload_and_until_unblocked() {
     let house = AdminState::new("");
     let mut client = house.proxy.client();
     assert_eq!(client.ask_text(&["FLUSHALL"]), "+OK");
-    let (code, said) = house.ask(&["block", "--command", "FLUSHALL", "--command", "config|set"]);
-    assert!(code == 0 && said.contains("it concerns 1 connected client"), "{said}");
+    let (code, printed) = house.ask(&["block", "--command", "FLUSHALL", "--command", "config|set"]);
+    assert!(code == 0 && printed.contains("it concerns 1 connected client"), "{printed}");
     let denied = "-NOPERM respgate: 'flushall' is blocked by an operator (rule blocked)";
     assert_eq!(client.ask_text(&["FLUSHALL"]), denied);
     assert!(blocked(&client.ask_text(&["CONFIG", "SET", "maxmemory", "0"])));
@@ -39,8 +39,8 @@ fn command_is_denied_at_once_over_a_reload_and_until_unblocked() {
     assert_eq!(house.json(&["status"])["blocks"][0]["value"], "FLUSHALL config|set");
     assert_eq!(house.ask(&["unblock"]).0, 2);
     assert_eq!(house.ask(&["unblock", "7"]).0, 1);
-    let (code, said) = house.ask(&["unblock", "1"]);
-    assert!(code == 0 && said.contains("unblocked 1: command FLUSHALL config|set"), "{said}");
+    let (code, printed) = house.ask(&["unblock", "1"]);
+    assert!(code == 0 && printed.contains("unblocked 1: command FLUSHALL config|set"), "{printed}");
     assert_eq!(client.ask_text(&["FLUSHALL"]), "+OK");
     assert!(house.proxy.metric(metric) < 0.1);
     house.proxy.await_log(&["ADM-I001", "verb=\"block\"", "command=FLUSHALL"]);
@@ -51,8 +51,8 @@ fn command_is_denied_at_once_over_a_reload_and_until_unblocked() {
 fn block_ends_by_its_time() {
     let house = AdminState::new("");
     let mut client = house.proxy.client();
-    let (code, said) = house.ask(&["block", "--command", "@write", "--for", "2s"]);
-    assert!(code == 0 && said.contains("until 20"), "{said}");
+    let (code, printed) = house.ask(&["block", "--command", "@write", "--for", "2s"]);
+    assert!(code == 0 && printed.contains("until 20"), "{printed}");
     let reply = client.ask_text(&["SET", "a", "1"]);
     assert!(blocked(&reply) && reply.contains(" until 20"), "{reply}");
     house.await_status(|status| status["blocks"].as_array().unwrap().is_empty());
@@ -178,8 +178,8 @@ fn block_holds_during_an_attack_and_others_are_served() {
         assert!(blocked(&last), "{last}");
     }
     assert_eq!(good.ask_text(&["SET", "a", "1"]), "+OK");
-    let (code, said) = house.ask(&["disconnect", "--listener", &house.listener()]);
-    assert!(code == 0 && said.contains("disconnected 21 clients"), "{said}");
+    let (code, printed) = house.ask(&["disconnect", "--listener", &house.listener()]);
+    assert!(code == 0 && printed.contains("disconnected 21 clients"), "{printed}");
     assert_eq!(house.ask(&["unblock", "1"]).0, 0);
     assert!(house.proxy.client().ask_text(&["LPUSH", "flood", "x"]).starts_with(':'));
 }

@@ -29,8 +29,8 @@ pub fn respgate(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String)
         .envs(variables.iter().copied())
         .output()
         .unwrap();
-    let said = [stdout, stderr].concat();
-    (status.code().unwrap(), String::from_utf8(said).unwrap())
+    let printed = [stdout, stderr].concat();
+    (status.code().unwrap(), String::from_utf8(printed).unwrap())
 }
 
 /// The hash of a password, as Redis's ACL writes it.
@@ -112,8 +112,8 @@ impl AdminState {
 
     /// The answer for programs.
     pub fn json(&self, words: &[&str]) -> serde_json::Value {
-        let (_, said) = self.ask(&[words, &["--json"]].concat());
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+        let (_, printed) = self.ask(&[words, &["--json"]].concat());
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
     }
 
     /// Waits until the status is as wanted.

@@ -10,8 +10,8 @@ const INSIGHT: &str =
 #[test]
 fn log_is_read_from_memory_page_by_page() {
     let house = AdminState::new("");
-    let (code, said) = house.ask(&["logs", "recent"]);
-    assert!(code == 0 && said.contains(" INFO respgate::cli::run: serving "), "{said}");
+    let (code, printed) = house.ask(&["logs", "recent"]);
+    assert!(code == 0 && printed.contains(" INFO respgate::cli::run: serving "), "{printed}");
     let first = house.json(&["logs", "recent"]);
     let cursor = first["cursor"].as_u64().unwrap().to_string();
     let serving = |event: &&serde_json::Value| event["message"] == "serving";
@@ -31,17 +31,17 @@ fn log_is_read_from_memory_page_by_page() {
     assert_eq!(next["missed"], 0);
     let one = house.json(&["logs", "recent", "--after", "0", "--most", "1"]);
     assert_eq!((one["events"].as_array().unwrap().len(), &one["cursor"]), (1, &1.into()), "{one}");
-    let (code, said) = house.ask(&["logs", "recent", "--level", "error"]);
-    assert_eq!((code, said.trim()), (0, ""));
-    let (code, said) = house.ask(&["logs", "recent", "--level", "loud"]);
-    assert!(code == 2 && said.contains("error, warn, info, debug, trace"), "{code} {said}");
+    let (code, printed) = house.ask(&["logs", "recent", "--level", "error"]);
+    assert_eq!((code, printed.trim()), (0, ""));
+    let (code, printed) = house.ask(&["logs", "recent", "--level", "loud"]);
+    assert!(code == 2 && printed.contains("error, warn, info, debug, trace"), "{code} {printed}");
 }
 
 #[test]
 fn metrics_are_read_where_the_telemetry_server_cannot_be_reached() {
     let house = AdminState::new("");
-    let (code, said) = house.ask(&["metrics"]);
-    assert!(code == 0 && said.contains("# TYPE respgate_upstream_up gauge"), "{said}");
+    let (code, printed) = house.ask(&["metrics"]);
+    assert!(code == 0 && printed.contains("# TYPE respgate_upstream_up gauge"), "{printed}");
     let json = house.json(&["metrics"]);
     assert_eq!(json["respgate_state{state=\"ready\"}"], 1.0, "{json}");
 }
@@ -59,8 +59,8 @@ fn top_over_the_socket_shows_keys_entries_and_the_log() {
     let file = house.proxy.configuration_file();
     let once = ["top", "--once", "--interval", "200ms"];
     for place in [["--socket", &house.socket], ["--config", file.to_str().unwrap()]] {
-        let (code, said) = house.ask_at(&[&once[..], &place].concat());
-        assert_eq!(code, 0, "{said}");
+        let (code, printed) = house.ask_at(&[&once[..], &place].concat());
+        assert_eq!(code, 0, "{printed}");
         for words in [
             "Commands ",
             "reachable",
@@ -69,12 +69,12 @@ fn top_over_the_socket_shows_keys_entries_and_the_log() {
             " denied flushall",
             " INFO  serving",
         ] {
-            assert!(said.contains(words), "{words}\n{said}");
+            assert!(printed.contains(words), "{words}\n{printed}");
         }
-        assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-        assert!(!said.contains("popular"), "keys are shown as audit.keys requires: {said}");
+        assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
+        assert!(!printed.contains("popular"), "keys are shown as audit.keys requires: {printed}");
     }
     let lost = [&once[..], &["--socket", "/nonexistent/x.sock"]].concat();
-    let (code, said) = house::respgate(&lost, &[]);
-    assert!(code == 3 && said.contains("/nonexistent/x.sock: "), "{code} {said}");
+    let (code, printed) = house::respgate(&lost, &[]);
+    assert!(code == 3 && printed.contains("/nonexistent/x.sock: "), "{code} {printed}");
 }

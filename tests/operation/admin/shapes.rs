@@ -101,11 +101,11 @@ impl Scene {
 
     /// The answer of a verb that needs no running respgate.
     fn run(&mut self, verb: &str, words: &[&str]) {
-        let (_, said) = respgate(words, &[]);
+        let (_, printed) = respgate(words, &[]);
         // Standard error comes after the answer.
-        let mut answers = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
-        let answer = answers.next().unwrap_or_else(|| panic!("{words:?}: {said}"));
-        let answer = answer.unwrap_or_else(|error| panic!("{words:?}: {error}: {said}"));
+        let mut answers = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
+        let answer = answers.next().unwrap_or_else(|| panic!("{words:?}: {printed}"));
+        let answer = answer.unwrap_or_else(|error| panic!("{words:?}: {error}: {printed}"));
         self.answers.note(verb, &answer);
     }
 
@@ -194,7 +194,7 @@ fn run_the_others(scene: &mut Scene) {
     scene.run("audit verify", &["audit", "verify", "--json", &broken]);
 }
 
-/// What is said of what is wrong.
+/// The verbs that report faults.
 fn ask_while_something_is_wrong(scene: &mut Scene) {
     let text = std::fs::read_to_string(&scene.config).unwrap();
     std::fs::write(&scene.config, text.replace("[policy]", "[policy]\nnonsense = 1")).unwrap();

@@ -13,7 +13,7 @@ use super::support::proxy::directory;
 use super::support::real_server::{Brand, Server, free_port, wait_until};
 use super::{proxy, verify};
 
-/// Events of one sink: those that are written, and those that entries `gap` say were lost.
+/// Events of one sink: those that are written, and those that entries `gap` report as lost.
 fn written_and_lost(lines: impl Iterator<Item = String>) -> (u64, u64) {
     let (mut written, mut lost) = (0, 0);
     for line in lines {
@@ -94,14 +94,14 @@ fn offered_events_are_written_or_counted_over_a_full_disk_a_dead_syslog_and_rota
     assert!(all.len() > 8, "{all:?}");
     for files in [&all, &vec![full.clone()], &vec![received]] {
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-        let (good, said) = verify(&[], &files);
-        assert!(good, "{said}");
+        let (good, printed) = verify(&[], &files);
+        assert!(good, "{printed}");
     }
     // Another process goes on behind it.
     drop(running);
     let mut next = proxy(&server, &sinks);
     deny(&next, 1000);
     assert!(next.terminate().success());
-    let (good, said) = verify(&[], &[&full]);
-    assert!(good, "{said}");
+    let (good, printed) = verify(&[], &[&full]);
+    assert!(good, "{printed}");
 }

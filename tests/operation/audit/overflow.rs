@@ -86,8 +86,8 @@ fn connections_that_open_and_close_while_there_is_no_room_are_all_written() {
             (of(&entries, "connection-opened"), of(&entries, "connection-closed"));
         assert_eq!(opened.len(), closed.len(), "{settings}");
         assert!(of(&entries, "gap").is_empty(), "nothing is lost");
-        let (whole, said) = verify(&[], &[&path]);
-        assert!(whole, "{said}");
+        let (whole, printed) = verify(&[], &[&path]);
+        assert!(whole, "{printed}");
     }
 }
 
@@ -136,8 +136,8 @@ fn entries_that_a_broken_connection_took_are_sent_again_on_the_next() {
     entries.extend(counted(&text));
     let path = directory.path().join("received");
     std::fs::write(&path, entries.join("\n")).unwrap();
-    let (whole, said) = verify(&[], &[&path]);
-    assert!(whole && said.contains("are there twice"), "{said}");
+    let (whole, printed) = verify(&[], &[&path]);
+    assert!(whole && printed.contains("are there twice"), "{printed}");
     let read: Vec<Value> = entries.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let resent: u64 = of(&read, "begin").iter().filter_map(|one| one["resent"].as_u64()).sum();
     assert!(resent > 0, "{resent}");

@@ -163,7 +163,7 @@ fn rsyslog_gets_each_entry_whole_by_every_transport() {
         let lines: String =
             own.iter().map(|one| format!("{}\n", one["entry"].as_str().unwrap())).collect();
         std::fs::write(&path, lines).unwrap();
-        let (whole, said) = super::verify(&[], &[&path]);
-        assert!(whole, "{input}: {said}");
+        let (whole, printed) = super::verify(&[], &[&path]);
+        assert!(whole, "{input}: {printed}");
     }
 }

@@ -110,8 +110,8 @@ fn certificate_is_blocked_by_name_and_by_fingerprint_until_unblocked() {
     let ask = |words: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_respgate"));
         let output = command.args(words).arg("--socket").arg(&socket).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(printed).unwrap())
     };
     let (bad, good) = (pair(&bench.lab, "bad"), pair(&bench.lab, "good"));
     let digest = Command::new("openssl")
@@ -124,8 +124,8 @@ fn certificate_is_blocked_by_name_and_by_fingerprint_until_unblocked() {
     let mut other = bench.connect(Some(&good)).unwrap();
     for (number, pattern) in ["dns:bad", "dns:b*", digest].into_iter().enumerate() {
         let mut open = bench.connect(Some(&bad)).unwrap();
-        let (code, said) = ask(&["block", "--certificate", pattern]);
-        assert!(code == 0 && said.contains("concerns 1 connected client"), "{said}");
+        let (code, printed) = ask(&["block", "--certificate", pattern]);
+        assert!(code == 0 && printed.contains("concerns 1 connected client"), "{printed}");
         let denied = open.ask(&["GET", "a"]);
         let words = "-NOPERM respgate: the certificate of this client is blocked by an operator";
         assert!(denied.starts_with(words), "{denied}");
@@ -140,8 +140,8 @@ fn certificate_is_blocked_by_name_and_by_fingerprint_until_unblocked() {
         assert!(ask(&["status"]).1.contains("certificate "));
         assert_eq!(ask(&["unblock", "--all"]).0, 0);
         assert_eq!(open.ask(&["GET", "a"]), "$-1\r\n");
-        let (code, said) = ask(&["disconnect", "--certificate", pattern]);
-        assert_eq!(code, 0, "{said}");
+        let (code, printed) = ask(&["disconnect", "--certificate", pattern]);
+        assert_eq!(code, 0, "{printed}");
         ends_after(&mut open, "");
         bench.connect(Some(&bad)).unwrap();
         wait_until("it has left", || !ask(&["clients", "--json"]).1.contains("dns:bad"));

@@ -26,8 +26,8 @@ fn large_values_and_pipelines_pass_whole() {
     assert!(got == expected.as_bytes());
 }
 
-/// TLS keeps what the socket does not take: it is sent when there is room, although the session has nothing more
-/// to say.
+/// TLS keeps what the socket does not accept: it is sent when there is room, although the session has nothing more
+/// to send.
 #[test]
 fn reply_reaches_a_client_that_reads_late() {
     let bench = Bench::new("", "", "");

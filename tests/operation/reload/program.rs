@@ -108,8 +108,8 @@ fn password_command_that_fails_at_the_start_is_run_again() {
     let command = format!("[{program:?}, {:?}]", answer(home.path()));
     let text = format!("{text}\n[upstream.auth]\npassword_command = {command}\n");
     let strict = format!("{text}[startup]\nrequire_upstream = true\n");
-    let (status, said) = Proxy::refused(home.path(), &strict);
-    assert!(!status.success() && said.contains("CRD-E002"), "{status}: {said}");
+    let (status, printed) = Proxy::refused(home.path(), &strict);
+    assert!(!status.success() && printed.contains("CRD-E002"), "{status}: {printed}");
 
     let proxy = Proxy::serving(home, Target::Tcp(port), telemetry, &text);
     proxy.await_log(&["WARN", "CRD-E002", "UPS-E003"]);

@@ -147,7 +147,7 @@ fn swap(files: &Path, set: &Set, number: usize, mode: u32) {
 enum Outcome {
     Applied,
     Unchanged,
-    /// With the reason that is counted, and the code of what is said.
+    /// With the reason that is counted, and the code that is logged.
     Rejected(&'static str, &'static str),
 }
 

@@ -1,6 +1,6 @@
 //! The ways in which secrets are damaged or misplaced.
 //!
-//! Owns: [`KEYS`], [`PASSWORDS`], [`USERS`], [`INLINE`], [`VARIABLES`]. Never knows: what is said about them.
+//! Owns: [`KEYS`], [`PASSWORDS`], [`USERS`], [`INLINE`], [`VARIABLES`]. Never knows: how they are reported.
 
 /// What it is, and how it comes from the whole text.
 pub type Damage = (&'static str, fn(&str) -> Vec<u8>);

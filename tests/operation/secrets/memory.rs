@@ -107,7 +107,7 @@ fn replaced_secrets_are_gone_from_the_memory_and_others_are_there_once() {
     slow.send_raw(format!("{}\r\n", &PASSWORD[20..]).as_bytes());
     assert_eq!(slow.reply(), b"+OK\r\n");
     let count = |all: &[(&str, String)], name| all.iter().filter(|one| one.0 == name).count();
-    // The one that is said to the server, and the number that signs.
+    // The one that is sent to the server, and the number that signs.
     assert!(count(&before, "password") == 1, "{before:#?}");
     assert!(before.len() <= 2, "{before:#?}");
     let pki = stage.server.pki.as_ref().unwrap();

@@ -1,6 +1,6 @@
 //! A secret as the value of each key of the configuration, one after the other.
 //!
-//! Owns: the loop over the keys of the reference. Never knows: what is said about each.
+//! Owns: the loop over the keys of the reference. Never knows: how each is reported.
 
 use respgate::internals::config;
 

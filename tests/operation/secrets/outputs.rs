@@ -26,29 +26,29 @@ fn texts(directory: &Path, end: &str) -> Vec<String> {
 #[test]
 fn keys_are_not_in_what_is_said_when_they_are_made_and_inspected() {
     let home = proxy::directory();
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     for words in [
         &["certs", "dev", "made"][..],
         &["certs", "dev", "made"],
         &["certs", "dev", "made", "--json"],
         &["certs", "dev", "other", "--json", "-vv"],
     ] {
-        said.push(ran(home.path(), words).1);
+        printed.push(ran(home.path(), words).1);
     }
     let mut keys = texts(&home.path().join("made"), ".key");
     keys.extend(texts(&home.path().join("other"), ".key"));
-    assert_eq!(keys.len(), 6, "{said:?}");
+    assert_eq!(keys.len(), 6, "{printed:?}");
     let secrets: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
     let search = Search::new(&secrets);
     let key = std::fs::read_to_string(home.path().join("made/client.key")).unwrap();
     for (_, damage) in KEYS {
         std::fs::write(home.path().join("tls.key"), damage(&key)).unwrap();
         for words in [&["tls.key"][..], &["made/client.crt", "tls.key", "--json"]] {
-            said.push(ran(home.path(), &[&["certs", "inspect"], words].concat()).1);
+            printed.push(ran(home.path(), &[&["certs", "inspect"], words].concat()).1);
         }
     }
-    said.push(ran(home.path(), &["certs", "inspect", "--for", "client", "tls.key", "-vv"]).1);
-    for text in said {
+    printed.push(ran(home.path(), &["certs", "inspect", "--for", "client", "tls.key", "-vv"]).1);
+    for text in printed {
         assert!(!text.is_empty());
         search.assert_absent(&text, "certs");
     }
@@ -81,9 +81,9 @@ fn key_of_the_audit_log_is_not_in_what_is_said_of_its_files() {
         for file in ["audit.log", "damaged", "key", "password", "tls.key", "users.acl"] {
             for flags in [&[][..], &["--json"], &["-vv"]] {
                 let words = [&["audit", "verify", "--key-file", key_file, file], flags].concat();
-                let (whole, said) = ran(stage.home.path(), &words);
-                assert_eq!(whole, (key_file, file) == ("key", "audit.log"), "{words:?}: {said}");
-                search.assert_absent(&said, &words.join(" "));
+                let (whole, printed) = ran(stage.home.path(), &words);
+                assert_eq!(whole, (key_file, file) == ("key", "audit.log"), "{words:?}: {printed}");
+                search.assert_absent(&printed, &words.join(" "));
             }
         }
     }
@@ -101,7 +101,7 @@ fn variables_are_not_in_pages_helps_and_scripts_of_shells() {
         lines.push(vec!["completions", shell]);
     }
     for words in lines {
-        search.assert_absent(&said(home.path(), &words, &variables), &words.join(" "));
+        search.assert_absent(&printed(home.path(), &words, &variables), &words.join(" "));
     }
     let pages = texts(home.path(), ".1");
     assert!(pages.len() > 20, "{}", pages.len());
@@ -119,13 +119,13 @@ fn secrets_of_the_demonstration_are_in_none_of_its_outputs_and_logs() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_respgate"));
     command.args(["demo", "--once", "--keep", "--listen", "127.0.0.1:0", "--server"]).arg(server);
     let Output { status, stdout, stderr } = command.env("TMPDIR", place.path()).output().unwrap();
-    let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
-    assert!(status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+    assert!(status.success(), "{printed}");
     let directory = std::fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path();
     let of = |folder: &str, end: &str| texts(&directory.join(folder), end);
     let secrets = [of("server", ".key"), of("tls", ".key"), of(".", "password")].concat();
     let search = Search::new(&secrets.iter().map(String::as_bytes).collect::<Vec<_>>());
-    search.assert_absent(&said, "what the demonstration shows");
+    search.assert_absent(&printed, "what the demonstration shows");
     let logs = texts(&directory, ".log");
     assert!(secrets.len() == 3 && !logs.is_empty(), "{} {}", secrets.len(), logs.len());
     for log in logs {

@@ -63,7 +63,7 @@ fn output_of_a_failing_program_is_not_repeated_at_check_and_start() {
                         &["doctor", "-v"],
                     ] {
                         let words = [words, &["--config", "respgate.toml"]].concat();
-                        let text = said(stage.home.path(), &words, &[]);
+                        let text = printed(stage.home.path(), &words, &[]);
                         assert!(!text.is_empty(), "{what}, {words:?}");
                         stage.search().assert_absent(&text, &format!("{what}, {words:?}"));
                     }
@@ -84,7 +84,7 @@ fn output_of_a_failing_program_is_not_repeated_at_reload() {
     let socket = stage.path("admin.sock");
     let ask = |words: &[&str]| {
         let words = [words, &["--socket", socket.to_str().unwrap()]].concat();
-        let text = said(stage.home.path(), &words, &[]);
+        let text = printed(stage.home.path(), &words, &[]);
         stage.search().assert_absent(&text, &format!("{words:?}"));
         text
     };

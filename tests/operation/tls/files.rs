@@ -1,4 +1,4 @@
-//! What is said about certificate, key and CA files that cannot be an identity.
+//! The errors about certificate, key and CA files that cannot be an identity.
 //!
 //! Owns: the cases. Never knows: servers.
 
@@ -81,7 +81,7 @@ fn files_that_do_not_belong_together() {
     assert!(TlsStore::open(&one).is_ok());
 }
 
-/// The writer of one file for both is not done, wherever it is: that is read again, and said as it is.
+/// A file for both that is written in part, wherever it ends, is read again, and reported as incomplete.
 #[test]
 fn half_written_file_for_certificate_and_key_is_not_called_exchanged() {
     let lab = Lab::new();
@@ -97,12 +97,15 @@ fn half_written_file_for_certificate_and_key_is_not_called_exchanged() {
                 assert!(text[..end].ends_with(b"-----"), "{end} of {}", text.len());
                 continue;
             };
-            let said = format!("{error:#}");
-            assert!(error.fault.is_transient() && !said.contains("exchanged"), "{end}: {said}");
+            let shown = format!("{error:#}");
+            assert!(error.fault.is_transient() && !shown.contains("exchanged"), "{end}: {shown}");
             if end > first.len() {
                 let what = if second == &key { "private key" } else { "certificate" };
-                assert!(said.contains("a part of it is missing") && said.contains(what), "{said}");
-                assert!(said.contains("keeps what is in force"), "{said}");
+                assert!(
+                    shown.contains("a part of it is missing") && shown.contains(what),
+                    "{shown}"
+                );
+                assert!(shown.contains("keeps what is in force"), "{shown}");
             }
         }
     }

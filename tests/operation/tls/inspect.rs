@@ -1,4 +1,4 @@
-//! `certs inspect` and `certs dev`: what they say of good and bad files, and that a real server agrees.
+//! `certs inspect` and `certs dev`: what they report about good and bad files, and that a real server agrees.
 //!
 //! Owns: the verdicts, the files of `certs dev`. Never knows: how certificates are read.
 

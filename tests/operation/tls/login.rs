@@ -1,4 +1,4 @@
-//! What is said on a new connection, and what the server may answer.
+//! What is sent on a new connection, and what the server may reply.
 //!
 //! Owns: the cases. Never knows: certificates.
 
@@ -240,8 +240,8 @@ async fn certificate_login_is_checked_with_the_server() {
     assert_eq!(code(&silent, certificate(None, false)).await, ["ok"; 2], "where it may be asked");
 }
 
-/// While a script runs, the server does not say which user it has taken, and serves that one none the less when the
-/// script has ended: it is asked again.
+/// While a script runs, the server does not report which user it mapped the certificate to, but serves that user once
+/// the script has ended: respgate sends `ACL WHOAMI` again.
 #[tokio::test]
 async fn certificate_login_is_checked_with_a_server_that_was_busy() {
     let lab = Lab::new();

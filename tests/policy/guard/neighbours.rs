@@ -9,7 +9,7 @@ use super::super::support::proxy::{Proxy, configuration, directory, listener};
 use super::super::support::real_server::{Brand, Server, free_port};
 use super::server;
 
-/// Some servers say more.
+/// The beginning of the error: some servers add to it.
 const UNKNOWN: &str = "-NOSCRIPT No matching script.";
 const TEXT: &str = "redis.call('SET',KEYS[1] or 'app1:k',ARGV[1] or 'v') return redis.call('GET',KEYS[1] or 'app1:k')";
 

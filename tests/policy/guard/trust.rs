@@ -1,4 +1,4 @@
-//! Servers on which no script can be guarded: all are refused there, and it is said.
+//! Servers on which no script can be guarded: all are refused there, and that is logged.
 //!
 //! Owns: servers that answer otherwise than those that exist. Never knows: how the guard is written.
 

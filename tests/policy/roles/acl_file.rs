@@ -96,7 +96,7 @@ fn compare(brand: Brand) {
     for name in client.ask_text(&["COMMAND", "LIST"]).lines().map(str::trim) {
         let Some(spec) = by_name(name).filter(|spec| !spec.container) else { continue };
         // Whose keys the server's ACL does not see; whose category changed; which removes the keys of all
-        // databases, although the server's ACL does not say so; which another rule refuses here.
+        // databases, although the server's ACL does not show it; which another rule refuses here.
         let others = ["debug", "wait", "cluster|reset", "cluster|cancelslotmigrations"];
         if others.contains(&spec.name) {
             continue;

@@ -18,7 +18,7 @@ struct Way {
     keys: Words,
 }
 
-/// What the general forms do not say: `{0}`, `{1}` are keys, `{d}` is what `DUMP` made.
+/// Forms besides the general ones: `{0}`, `{1}` are keys, `{d}` is what `DUMP` made.
 const WAYS: &[&str] = &[
     "SET {0} v",
     "SET {0} v NX",
