@@ -212,7 +212,7 @@ fn default_policy_shows_clients_and_spares_them() {
 }
 
 #[test]
-fn reset_keeps_what_the_library_said_of_itself() {
+fn reset_keeps_name_and_version_of_the_library() {
     if !Brand::Valkey.available() {
         return;
     }

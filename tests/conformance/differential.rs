@@ -131,7 +131,7 @@ fn play_all(brand: Brand, tls: bool, shape: Shape) {
     if let Shape::Prefixed = shape {
         scenarios.retain(|one| SCENARIOS.iter().all(|(name, _)| *name != one.name));
         for line in scenarios.iter_mut().flat_map(|scenario| &mut scenario.steps) {
-            say_otherwise(&mut line.step);
+            replace_words(&mut line.step);
         }
     }
     for scenario in &scenarios {
@@ -152,7 +152,7 @@ fn play_all(brand: Brand, tls: bool, shape: Shape) {
 }
 
 /// Replaces words that a client with a prefix may not send.
-fn say_otherwise(step: &mut Step) {
+fn replace_words(step: &mut Step) {
     let (Step::Command { words, .. } | Step::Many { words, .. } | Step::Aside { words, .. }) = step
     else {
         return;

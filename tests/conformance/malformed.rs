@@ -146,12 +146,12 @@ fn play_all(sides: &Sides, seeds: Range<u64>, strangers: bool) {
 
 /// What one side has replied to one input so far.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
+struct Replies {
     bytes: Vec<u8>,
     ended: bool,
 }
 
-impl Said {
+impl Replies {
     fn receive(&mut self, client: &mut Client, quiet: Duration) {
         if !self.ended {
             let (bytes, ended) = client.drain(quiet);
@@ -163,18 +163,18 @@ impl Said {
 
 struct Side {
     clients: Vec<Client>,
-    said: Vec<Said>,
+    replies: Vec<Replies>,
 }
 
 impl Side {
     fn new(connect: impl Fn() -> Client, count: usize) -> Self {
         let clients = (0..count).map(|_| connect()).collect();
-        Self { clients, said: (0..count).map(|_| Said::default()).collect() }
+        Self { clients, replies: (0..count).map(|_| Replies::default()).collect() }
     }
 
     fn receive(&mut self) {
-        for (client, said) in self.clients.iter_mut().zip(&mut self.said) {
-            said.receive(client, Duration::ZERO);
+        for (client, replies) in self.clients.iter_mut().zip(&mut self.replies) {
+            replies.receive(client, Duration::ZERO);
         }
     }
 }
@@ -207,27 +207,27 @@ fn play(sides: &Sides, inputs: &[Input]) -> Vec<String> {
         barrier(&mut other);
         behind.receive();
         straight.receive();
-        if straight.said == behind.said || now() >= deadline {
+        if straight.replies == behind.replies || now() >= deadline {
             break;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     let closed: Vec<(bool, bool)> = straight
-        .said
+        .replies
         .iter()
-        .zip(&behind.said)
+        .zip(&behind.replies)
         .map(|(one, other)| (one.ended, other.ended))
         .collect();
     // What is unfinished stays so; everything before it is answered, and both sides close.
     for side in [&mut straight, &mut behind] {
         side.clients.iter().for_each(Client::finish);
-        for (client, said) in side.clients.iter_mut().zip(&mut side.said) {
-            said.receive(client, PATIENCE);
+        for (client, replies) in side.clients.iter_mut().zip(&mut side.replies) {
+            replies.receive(client, PATIENCE);
         }
     }
     let mut differences = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
-        let (one, other) = (&straight.said[index], &behind.said[index]);
+        let (one, other) = (&straight.replies[index], &behind.replies[index]);
         let (by_one, by_other) = closed[index];
         if sides.waits && input.kind == "HTTP" {
             assert!(other.bytes.starts_with(&one.bytes) && by_other == by_one);

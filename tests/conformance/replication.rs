@@ -114,22 +114,22 @@ fn copy_whose_reader_pauses_at_its_end_is_whole() {
     client.send(&["SYNC"]);
     let connection = server.connection_of("SYNC");
     let piece = [b'x'; 32 << 10];
-    let (mut said, mut kept) = (0, -1.0);
+    let (mut sent, mut kept) = (0, -1.0);
     // What the systems between respgate and its client keep, and then some.
     while proxy.metric(TRANSMITTED) > kept {
         kept = proxy.metric(TRANSMITTED);
         for _ in 0..4 {
-            server.say(connection, &piece);
-            said += piece.len();
+            server.push_bytes(connection, &piece);
+            sent += piece.len();
         }
         #[expect(clippy::cast_precision_loss, reason = "a few megabytes")]
-        proxy.await_metric(RECEIVED, |received| received >= said as f64);
+        proxy.await_metric(RECEIVED, |received| received >= sent as f64);
     }
     server.close_all();
     proxy.await_metric(STREAMS, |streams| streams < 0.5);
     std::thread::sleep(Duration::from_millis(5500));
     let (copy, ended) = client.drain(PATIENCE);
-    assert_eq!((copy.len(), ended), (said, true), "the copy is cut");
+    assert_eq!((copy.len(), ended), (sent, true), "the copy is cut");
 }
 
 #[test]

@@ -604,6 +604,7 @@ fn words_name_the_thing_and_what_it_does() {
         ("src/a.rs", "const A: &str = \"nobody waits\";"),
         ("src/a.rs", "//! Owns: a. Never knows: b,\n//! who asks."),
         ("src/a.rs", "fn note_told(&self) {}"),
+        ("src/a.rs", "fn note_said(&self) {}"),
         ("README.md", "The server tells its state."),
         ("README.md", "A request on its way."),
         ("README.md", "The log says why."),

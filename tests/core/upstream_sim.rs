@@ -523,7 +523,7 @@ fn surplus(world: &mut World) {
         if let Some(live) = life.live.as_ref().filter(|_| life.line.pipeline.is_empty())
             && world.server.has_nothing_outstanding(live.wire)
         {
-            return world.server.say(live.wire, b"+surplus\r\n", now);
+            return world.server.push_bytes(live.wire, b"+surplus\r\n", now);
         }
     }
 }

@@ -426,7 +426,7 @@ fn entries_that_a_full_disk_refused_go_to_the_file_that_takes_its_place() {
 }
 
 #[test]
-fn sensitive_commands_that_are_not_executed_say_so() {
+fn sensitive_commands_that_are_not_executed_are_recorded_as_such() {
     let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
     let path = directory.path().join("audit.log");
     let audit = format!("[audit]\nsensitive = [\"get\"]\nreference = true\n{}", file_sink(&path));

@@ -340,7 +340,7 @@ fn changed_password() {
 
 /// Redis 7: before authentication, ten arguments of 16 KiB (networking.c).
 #[test]
-fn strangers_may_not_say_much() {
+fn strangers_may_not_send_much() {
     let server = Server::mutual_tls(Brand::Redis);
     let directory = directory();
     let file = directory.path().join("password");

@@ -469,7 +469,7 @@ fn test_changes_nothing_on_the_server() {
 }
 
 #[test]
-fn features_profiles_and_formats_choose_what_is_said() {
+fn features_profiles_and_formats_choose_what_is_printed() {
     let good = Good::new();
     let ids = |arguments: &[&str]| -> Vec<String> {
         let all = [&["redis-security", "--config", "good.toml"], arguments].concat();
@@ -482,24 +482,24 @@ fn features_profiles_and_formats_choose_what_is_said() {
     assert!(daily.len() < weekly.len() && weekly.len() < all.len());
     assert!(daily.iter().all(|id| weekly.contains(id)) && all.len() == CHECKS.len());
 
-    let said = |arguments: &[&str]| {
+    let printed = |arguments: &[&str]| {
         respgate(&good.lab, &[&["test", "--config", "good.toml"], arguments].concat())
     };
-    let (code, table, _) = said(&[]);
+    let (code, table, _) = printed(&[]);
     assert_eq!(code, 0, "{table}");
     assert!(table.starts_with("warn  TLS-06"), "{table}");
     assert!(table.contains("fix: run the server with OpenSSL 3.5"), "{table}");
     assert!(table.contains("45 passed, 0 failed, 1 warned, 2 skipped"), "{table}");
-    assert_eq!(said(&["--fail-on", "warn"]).0, 1);
-    let (_, junit, _) = said(&["--format", "junit"]);
+    assert_eq!(printed(&["--fail-on", "warn"]).0, 1);
+    let (_, junit, _) = printed(&["--format", "junit"]);
     assert!(junit.contains("tests=\"48\" failures=\"0\" errors=\"0\" skipped=\"2\""), "{junit}");
     assert_eq!(junit.matches("<testcase ").count(), CHECKS.len());
-    let (_, sarif, _) = said(&["--format", "sarif"]);
+    let (_, sarif, _) = printed(&["--format", "sarif"]);
     let sarif: Value = serde_json::from_str(&sarif).unwrap();
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "TLS-06");
     assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap().len(), CHECKS.len());
 
-    let (code, _, error) = said(&["--feature", "nosuch"]);
+    let (code, _, error) = printed(&["--feature", "nosuch"]);
     assert_eq!(code, 2, "{error}");
     let unreachable = ["test", "--upstream", "127.0.0.1:1", "--insecure-plaintext"];
     let (code, _, error) = respgate(&good.lab, &unreachable);

@@ -50,7 +50,7 @@ impl House {
     }
 
     /// Everything the server answers to `request` until it closes.
-    fn say(&self, request: &str) -> String {
+    fn exchange(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -61,7 +61,7 @@ impl House {
 
     /// Head and body of a GET.
     fn get(&self, path: &str) -> (String, String) {
-        let answer = self.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let answer = self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
         let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
         (head.to_owned(), body.to_owned())
     }
@@ -154,11 +154,11 @@ fn probes_follow_the_facts() {
 fn foreign_requests_are_refused_and_the_connection_ends() {
     let house = house();
     assert!(house.get("/").0.starts_with("HTTP/1.1 404 "));
-    let post = house.say("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let post = house.exchange("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
     assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD"), "{post}");
-    let head = house.say("HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+    let head = house.exchange("HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
-    assert!(house.say("nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    assert!(house.exchange("nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(1 << 20));
     let mut stream = house.connect();
     let _ = stream.write_all(long.as_bytes());

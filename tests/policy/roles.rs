@@ -192,10 +192,10 @@ fn prefix_is_that_of_the_user() {
     assert_eq!(client.ask(&["GET", "k"]), b"$6\r\nof two\r\n");
     // A prefix that is the beginning of the other separates nothing, which the log reports.
     stage.proxy.reconfigure("prefix = \"two:\"", "prefix = \"one:b:\"");
-    let said = ["POL-W001", "policies.one reaches the keys of policies.two"];
-    stage.proxy.await_log(&said);
+    let logged = ["POL-W001", "policies.one reaches the keys of policies.two"];
+    stage.proxy.await_log(&logged);
     let users = users.replace("prefix = \"two:\"", "prefix = \"one:b:\"");
-    Stage::new("auth = \"users\"", &users).proxy.await_log(&said);
+    Stage::new("auth = \"users\"", &users).proxy.await_log(&logged);
 }
 
 #[test]

@@ -178,7 +178,7 @@ impl FakeServer {
     }
 
     /// Sends unrequested bytes on a connection.
-    pub fn say(&self, connection: usize, bytes: &[u8]) {
+    pub fn push_bytes(&self, connection: usize, bytes: &[u8]) {
         let stage = self.stage();
         stage.streams[connection].as_ref().unwrap().write_all_of(bytes);
     }

@@ -102,7 +102,7 @@ fn brief(words: &[String]) -> String {
     words.iter().map(short).collect::<Vec<_>>().join(" ")
 }
 
-fn say(text: &str) -> Vec<String> {
+fn command(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
@@ -117,23 +117,23 @@ fn pipeline(speaker: &mut Speaker, random: &mut Choices) -> Action {
     if !speaker.in_transaction && random.chance(30) {
         let at = random.below(list.len());
         let middle = ["MULTI", "INCR n0", "GET s0", "EXEC"];
-        list.splice(at..at, middle.iter().map(|text| say(text)));
+        list.splice(at..at, middle.iter().map(|text| command(text)));
     }
     if random.chance(20) {
         let at = random.below(list.len());
-        list.insert(at, say(&format!("SELECT {}", random.below(3))));
+        list.insert(at, command(&format!("SELECT {}", random.below(3))));
     }
     commands(&list)
 }
 
 fn begin(speaker: &mut Speaker, _: &mut Choices) -> Action {
     speaker.in_transaction = !speaker.subscribed || speaker.resp3;
-    commands(&[say("MULTI")])
+    commands(&[command("MULTI")])
 }
 
 fn end(speaker: &mut Speaker, random: &mut Choices) -> Action {
     speaker.in_transaction = false;
-    commands(&[say(if random.chance(75) { "EXEC" } else { "DISCARD" })])
+    commands(&[command(if random.chance(75) { "EXEC" } else { "DISCARD" })])
 }
 
 fn watch(speaker: &mut Speaker, random: &mut Choices) -> Action {
@@ -143,7 +143,7 @@ fn watch(speaker: &mut Speaker, random: &mut Choices) -> Action {
         1 => format!("WATCH {} {}", key(random, 's'), key(random, 'l')),
         _ => format!("WATCH {}", any_key(random)),
     };
-    commands(&[say(&text)])
+    commands(&[command(&text)])
 }
 
 fn block(_: &mut Speaker, random: &mut Choices) -> Action {
@@ -159,7 +159,7 @@ fn block(_: &mut Speaker, random: &mut Choices) -> Action {
         _ => format!("BRPOPLPUSH {list} {other} {timeout}"),
     };
     let mut list: Vec<Vec<String>> = (0..random.below(3)).map(|_| data(random)).collect();
-    list.push(say(&text));
+    list.push(command(&text));
     let mut action = commands(&list);
     action.may_block = forever;
     action.replies -= usize::from(forever);
@@ -180,18 +180,18 @@ fn subscribe(speaker: &mut Speaker, random: &mut Choices) -> Action {
     };
     speaker.subscribed |= !text.contains("UNSUB");
     speaker.settled |= speaker.subscribed;
-    commands(&[say(&text)])
+    commands(&[command(&text)])
 }
 
 fn publish(_: &mut Speaker, random: &mut Choices) -> Action {
     let verb = random.pick(&["PUBLISH", "PUBLISH", "SPUBLISH"]);
     let channel = random.below(4);
-    commands(&[say(&format!("{verb} c{channel} message{}", random.below(1000)))])
+    commands(&[command(&format!("{verb} c{channel} message{}", random.below(1000)))])
 }
 
 fn select(_: &mut Speaker, random: &mut Choices) -> Action {
     let database = random.pick(&["0", "0", "1", "2", "16", "x"]);
-    commands(&[say(&format!("SELECT {database}"))])
+    commands(&[command(&format!("SELECT {database}"))])
 }
 
 fn introduce(speaker: &mut Speaker, random: &mut Choices) -> Action {
@@ -212,7 +212,7 @@ fn introduce(speaker: &mut Speaker, random: &mut Choices) -> Action {
         }
         _ => "CLIENT NO-EVICT OFF".to_owned(),
     };
-    commands(&[say(&text)])
+    commands(&[command(&text)])
 }
 
 /// Commands whose replies are dropped, and one whose reply shows that they ran.
@@ -222,13 +222,13 @@ fn silence(speaker: &mut Speaker, random: &mut Choices) -> Action {
     }
     let mut list = Vec::new();
     if random.chance(50) {
-        list.push(say("CLIENT REPLY OFF"));
+        list.push(command("CLIENT REPLY OFF"));
         list.extend((0..random.below(8)).map(|_| data(random)));
-        list.push(say("CLIENT REPLY ON"));
+        list.push(command("CLIENT REPLY ON"));
     } else {
-        list.push(say("CLIENT REPLY SKIP"));
+        list.push(command("CLIENT REPLY SKIP"));
         list.push(data(random));
-        list.push(say("PING done"));
+        list.push(command("PING done"));
     }
     let mut action = commands(&list);
     action.replies = 1;
@@ -242,7 +242,7 @@ fn track(speaker: &mut Speaker, random: &mut Choices) -> Action {
     speaker.settled = true;
     let texts =
         ["ON", "ON BCAST PREFIX s", "ON OPTIN", "ON NOLOOP", "OFF", "OFF", "ON OPTIN OPTOUT"];
-    commands(&[say(&format!("CLIENT TRACKING {}", random.pick(&texts)))])
+    commands(&[command(&format!("CLIENT TRACKING {}", random.pick(&texts)))])
 }
 
 fn break_protocol(_: &mut Speaker, random: &mut Choices) -> Action {

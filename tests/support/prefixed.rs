@@ -46,12 +46,12 @@ pub const NOT_SAID: &[(&str, &str)] = &[
 
 /// The words that are sent with a prefix instead of these, on both sides; `None`: nothing is sent.
 pub fn translate(words: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
-    let said = words.join(&b' ');
+    let sent = words.join(&b' ');
     let begins = |line: &str| {
-        said.get(..line.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(line.as_bytes()))
+        sent.get(..line.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(line.as_bytes()))
     };
     // Without the sections about all clients of the server it has fewer names.
-    if said.eq_ignore_ascii_case(b"INFO") || NOT_PLAYED.iter().any(|(line, _)| begins(line)) {
+    if sent.eq_ignore_ascii_case(b"INFO") || NOT_PLAYED.iter().any(|(line, _)| begins(line)) {
         return None;
     }
     let mut words = words.to_vec();

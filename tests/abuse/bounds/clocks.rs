@@ -128,7 +128,7 @@ fn timeouts_spare_clients_that_wait_for_the_server_or_are_idle() {
 }
 
 #[test]
-fn login_timeout_ends_clients_that_do_not_log_in_whatever_they_say() {
+fn login_timeout_ends_clients_that_do_not_log_in_whatever_they_send() {
     let server = Server::mutual_tls(Brand::Redis);
     let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
     let file = directory.path().join("secret");

@@ -66,7 +66,7 @@ fn surplus_reply_while_nothing_is_due() {
     let mut client = proxy.client();
     assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
     let connection = server.connection_of("ECHO a");
-    server.say(connection, b"+SURPLUS\r\n");
+    server.push_bytes(connection, b"+SURPLUS\r\n");
     super::support::real_server::wait_until("the connection goes", || server.is_closed(connection));
     assert_eq!(client.ask(&["ECHO", "b"]), b"$1\r\nb\r\n");
     assert_ne!(server.connection_of("ECHO b"), connection);
@@ -83,7 +83,7 @@ fn surplus_reply_on_a_connection_at_rest() {
     let connection = server.connection_of("BLPOP");
     assert_eq!(client.ask(&["BLPOP", "q", "0"]), b"*-1\r\n");
     assert_eq!(server.connection_of("BLPOP"), connection, "it is lent again");
-    server.say(connection, b"+SURPLUS\r\n");
+    server.push_bytes(connection, b"+SURPLUS\r\n");
     std::thread::sleep(QUIET);
     assert_eq!(client.ask(&["BLPOP", "q", "0"]), b"*-1\r\n");
     assert_ne!(server.connection_of("BLPOP"), connection, "it cannot be trusted");
@@ -96,7 +96,7 @@ fn surplus_reply_on_a_pinned_connection() {
     let mut client = proxy.client();
     assert_eq!(client.ask(&["WATCH", "k"]), b"+OK\r\n");
     let connection = server.connection_of("WATCH");
-    server.say(connection, b"+SURPLUS\r\n");
+    server.push_bytes(connection, b"+SURPLUS\r\n");
     super::support::real_server::wait_until("the connection goes", || server.is_closed(connection));
     assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
     assert_eq!(client.ask(&["SET", "k", "1"]), b"+QUEUED\r\n");

@@ -85,9 +85,9 @@ fn error_in_two_pieces_is_passed_on_and_counted() {
             server.order(&format!("GET {key}"), Order::Say(Vec::new()), 1);
             client.send(&["GET", &key]);
             let connection = server.connection_of(&format!("GET {key}"));
-            server.say(connection, &error.as_bytes()[..cut]);
+            server.push_bytes(connection, &error.as_bytes()[..cut]);
             std::thread::sleep(Duration::from_millis(3));
-            server.say(connection, &error.as_bytes()[cut..]);
+            server.push_bytes(connection, &error.as_bytes()[cut..]);
             assert_eq!(client.reply(), error.as_bytes());
         }
         assert_eq!((counted("OOM"), counted("other")), (expected, 0.0));

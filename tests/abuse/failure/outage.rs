@@ -497,7 +497,7 @@ fn requests_that_were_given_up_unsent_are_not_executed_when_the_server_goes_on()
 }
 
 #[test]
-fn client_that_has_said_all_is_served_by_a_connection_that_is_still_being_made() {
+fn client_that_has_sent_all_is_served_by_a_connection_that_is_still_being_made() {
     let server = FakeServer::start();
     let proxy = before(&server, "5s");
     for database in 1..6 {

@@ -67,7 +67,7 @@ fn messages_pass_whole_although_they_come_in_pieces() {
     let connection = server.connection_of("SUBSCRIBE");
     let message = b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n";
     for piece in message.chunks(5) {
-        server.say(connection, piece);
+        server.push_bytes(connection, piece);
         std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(client.reply(), message);
@@ -79,7 +79,7 @@ fn half_a_message_is_forgotten_with_its_connection() {
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
     client.ask(&["SUBSCRIBE", "news"]);
-    server.say(server.connection_of("SUBSCRIBE"), b"*3\r\n$7\r\nmessage\r\n$4\r\nne");
+    server.push_bytes(server.connection_of("SUBSCRIBE"), b"*3\r\n$7\r\nmessage\r\n$4\r\nne");
     std::thread::sleep(Duration::from_millis(30));
     assert_eq!(client.ask_text(&["RESET"]), "+RESET");
     assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");

@@ -86,7 +86,7 @@ fn reply_that_has_begun_is_awaited() {
     assert_eq!(client.bytes(7, PATIENCE), b"$6\r\nabc");
     client.send(&["GET", "second"]);
     std::thread::sleep(Duration::from_millis(1300));
-    server.say(connection, b"def\r\n");
+    server.push_bytes(connection, b"def\r\n");
     assert_eq!(client.bytes(5, PATIENCE), b"def\r\n");
     assert_eq!(line(&mut client), LATE);
     server.release("second");

@@ -112,8 +112,8 @@ fn server_that_refuses_a_database_is_dialed_ever_more_rarely_for_it() {
     let before = server.info("stats", "total_connections_received");
     let (begin, mut refused) = (now(), 0);
     while now() - begin < Duration::from_secs(4) {
-        let said = client.ask_text(&["GET", "k"]);
-        refused += usize::from(said.starts_with('-'));
+        let reply_text = client.ask_text(&["GET", "k"]);
+        refused += usize::from(reply_text.starts_with('-'));
     }
     let connections = server.info("stats", "total_connections_received") - before;
     assert!(refused > 0 && connections <= 15, "{connections} for {refused} refusals");

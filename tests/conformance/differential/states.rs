@@ -304,14 +304,14 @@ impl<'a> Side<'a> {
 
     /// What the other clients have received; they are as before then.
     fn aside(&mut self) -> String {
-        let mut said = String::new();
+        let mut seen = String::new();
         let server = if self.is_through { &self.pair.behind } else { &self.pair.straight };
         let still = server.observer().ask_text(&["INFO", "clients"]).contains("blocked_clients:1");
         if !still {
             match self.other.next(PATIENCE) {
-                Got::Reply(reply) => said = format!(" | other: {}", show(&reply)),
-                Got::End => said = " | other: closed".to_owned(),
-                Got::Silence => said = " | other: silent".to_owned(),
+                Got::Reply(reply) => seen = format!(" | other: {}", show(&reply)),
+                Got::End => seen = " | other: closed".to_owned(),
+                Got::Silence => seen = " | other: silent".to_owned(),
             }
             if !matches!(self.other.next(Duration::ZERO), Got::Silence) {
                 self.other = connect(self.pair, self.is_through);
@@ -319,7 +319,7 @@ impl<'a> Side<'a> {
             }
             self.block();
         }
-        said
+        seen
     }
 
     fn words(&self, line: &str) -> Vec<Vec<u8>> {

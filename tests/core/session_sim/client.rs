@@ -61,7 +61,7 @@ pub struct Client {
     /// Requests that the conversation has not dealt with.
     pub pending: VecDeque<Words>,
     /// The first of them is sent, or some of it.
-    pub said: bool,
+    pub sent: bool,
     /// Bytes that the client has written and the network has not taken.
     pub unsent: BytesMut,
     pub flying: VecDeque<Flying>,
@@ -90,7 +90,7 @@ impl Client {
             conversation: Conversation::new(id, session, Arc::clone(limits), now),
             reference: Reference::new(id),
             pending: VecDeque::new(),
-            said: false,
+            sent: false,
             unsent: BytesMut::new(),
             flying: VecDeque::new(),
             lease: None,
@@ -112,7 +112,7 @@ impl Client {
 
     /// The request that was sent is answered.
     pub fn pop(&mut self) -> Words {
-        assert!(std::mem::replace(&mut self.said, false), "a request that was not sent");
+        assert!(std::mem::replace(&mut self.sent, false), "a request that was not sent");
         self.pending.pop_front().unwrap()
     }
 
@@ -120,7 +120,7 @@ impl Client {
     pub fn disconnect(&mut self) {
         self.pending.clear();
         self.unsent.clear();
-        (self.said, self.disconnecting) = (false, true);
+        (self.sent, self.disconnecting) = (false, true);
     }
 
     /// Takes the request out of the air whose reply is complete.

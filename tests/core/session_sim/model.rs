@@ -297,17 +297,17 @@ impl Model {
         let touched = connection.touched;
         connection.unwatch();
         let silent = connection.silent();
-        let mut said = BytesMut::new();
+        let mut reply_bytes = BytesMut::new();
         if queued.spoiled {
             let text = "EXECABORT Transaction discarded because of previous errors.";
-            encode::error(&mut said, text);
+            encode::error(&mut reply_bytes, text);
         } else if touched {
-            encode::null_array(&mut said, connection.protocol);
+            encode::null_array(&mut reply_bytes, connection.protocol);
         } else {
-            encode::array(&mut said, queued.commands.len());
+            encode::array(&mut reply_bytes, queued.commands.len());
         }
         if !silent {
-            connection.output.extend_from_slice(&said);
+            connection.output.extend_from_slice(&reply_bytes);
         }
         let commands = if queued.spoiled || touched { Vec::new() } else { queued.commands };
         for words in commands {

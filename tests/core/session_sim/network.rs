@@ -39,7 +39,7 @@ impl World {
     }
 
     /// The commands as the client sent them, from those that the server received.
-    pub fn said(&self, commands: &[Words]) -> Vec<Words> {
+    pub fn as_sent(&self, commands: &[Words]) -> Vec<Words> {
         let prefix = self.shape.prefix.as_bytes();
         let word = |word: &Vec<u8>| word.strip_prefix(prefix).unwrap_or(word).to_vec();
         commands.iter().map(|words| words.iter().map(word).collect()).collect()
@@ -77,13 +77,13 @@ impl World {
         }
         let (number, attempts, abandoned) = (entry.number, entry.attempts, entry.abandoned);
         let (at, commands) = (entry.client, entry.commands.clone());
-        let said = self.said(&commands);
+        let as_sent = self.as_sent(&commands);
         let client = &mut self.clients[at];
         if abandoned {
-            client.reference.aside(&said, key);
+            client.reference.aside(&as_sent, key);
         } else if attempts > 0 && client.last_executed.is_some_and(|last| last >= number) {
             assert!(changes_nothing(&words), "executed twice: {words:?}");
-            client.reference.repeat(number, &said[0], key);
+            client.reference.repeat(number, &as_sent[0], key);
         } else {
             in_order(&mut client.last_executed, number);
             client.reference.note(number, Fate::Executed);
@@ -210,11 +210,11 @@ impl World {
         let output = &mut self.model.connections[lease.connection].output;
         let bytes = output.split_to(count.min(output.len())).freeze();
         if !bytes.is_empty() {
-            self.say_pinned(at, &bytes);
+            self.send_pinned(at, &bytes);
         }
     }
 
-    fn say_pinned(&mut self, at: usize, mut bytes: &[u8]) {
+    fn send_pinned(&mut self, at: usize, mut bytes: &[u8]) {
         self.drive(at, false, |talk, around| {
             while let Some(through) = handle_pinned(talk, &mut bytes, around) {
                 handle_through(talk, &through, 0, around);
@@ -272,8 +272,8 @@ impl World {
         let client = &mut self.clients[at];
         assert!(client.lease.is_none(), "an unrequested reply was taken for another");
         let early = self.drive(at, false, |talk, around| talk.poll_end(true, around));
-        let said = self.clients[at].take_output();
-        assert!(early.is_none() || said.is_empty(), "what was answered before is dropped");
+        let as_sent = self.clients[at].take_output();
+        assert!(early.is_none() || as_sent.is_empty(), "what was answered before is dropped");
         let why = self.drive(at, false, |talk, around| talk.poll_end(true, around));
         let client = &mut self.clients[at];
         if why == Some(ClientDisconnect::UpstreamLost) {
@@ -284,7 +284,7 @@ impl World {
         if client.session().is_cut() && client.cut.is_none() {
             let number = client.flying.front().map_or(OWN, |flying| flying.number);
             client.cut(number);
-            return client.reference.receive(&said);
+            return client.reference.receive(&as_sent);
         }
         let reference = &client.reference.model.connections[0];
         let executing = client.flying.iter().any(|flying| flying.name == "exec");
@@ -306,7 +306,7 @@ impl World {
             }
         }
         client.reference.lose_state(client.session().key());
-        client.reference.receive(&said);
+        client.reference.receive(&as_sent);
     }
 
     /// A shared connection is gone.

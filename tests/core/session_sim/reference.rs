@@ -124,7 +124,7 @@ impl Reference {
                 Fate::Executed => self.model.execute(0, &words),
                 Fate::Forbidden => {
                     self.forget(&words);
-                    self.say(FORBIDDEN);
+                    self.expect_line(FORBIDDEN);
                 }
                 Fate::Refused(line) => {
                     let name = String::from_utf8(name).unwrap();
@@ -134,7 +134,7 @@ impl Reference {
                 }
                 Fate::Lost(line) => {
                     self.forget(&words);
-                    self.say(&line);
+                    self.expect_line(&line);
                 }
             }
             if self.model.connections[0].blocked.is_some() {
@@ -144,7 +144,7 @@ impl Reference {
         }
     }
 
-    fn say(&mut self, line: &str) {
+    fn expect_line(&mut self, line: &str) {
         let connection = &mut self.model.connections[0];
         let silent = connection.silent();
         respgate::internals::resp::encode::error(&mut connection.output, line);

@@ -172,10 +172,10 @@ impl World {
                 break;
             }
             if client.unsent.is_empty() {
-                let Some(words) = client.pending.front().filter(|_| !client.said) else { break };
+                let Some(words) = client.pending.front().filter(|_| !client.sent) else { break };
                 let request = RequestBuf::from_args(words);
                 client.unsent.extend_from_slice(request.as_request().raw());
-                client.said = true;
+                client.sent = true;
             }
             let some = client.unsent.split_to(piece.min(client.unsent.len()));
             self.drive(at, refuse, |talk, around| talk.handle_bytes(&some, around));

@@ -48,7 +48,7 @@ pub enum End {
 pub struct Asked {
     pub kind: Kind,
     pub at: Instant,
-    pub said: Vec<u8>,
+    pub received: Vec<u8>,
     pub end: Option<(Instant, End)>,
 }
 
@@ -65,7 +65,7 @@ pub struct Model {
 impl Model {
     /// A session sends a request; the ticket.
     pub fn ask(&mut self, session: usize, kind: Kind, at: Instant) -> u64 {
-        let asked = Asked { kind, at, said: Vec::new(), end: None };
+        let asked = Asked { kind, at, received: Vec::new(), end: None };
         self.sessions[session].push(asked);
         self.sessions[session].len() as u64 - 1
     }
@@ -99,17 +99,17 @@ impl Model {
         }
         let asked = self.of(session, ticket);
         assert!(asked.end.is_none(), "{session}:{ticket} receives more after its end: {asked:?}");
-        asked.said.extend_from_slice(bytes);
+        asked.received.extend_from_slice(bytes);
         if !done {
             return;
         }
         let own = format!("{session}:{ticket}\r\n");
-        let error = asked.said.starts_with(b"-");
-        let refused = error && !asked.said.starts_with(b"-ERR ");
+        let error = asked.received.starts_with(b"-");
+        let refused = error && !asked.received.starts_with(b"-ERR ");
         assert!(
-            refused || asked.said.ends_with(own.as_bytes()),
+            refused || asked.received.ends_with(own.as_bytes()),
             "{session}:{ticket} receives another's reply: {:?}",
-            String::from_utf8_lossy(&asked.said)
+            String::from_utf8_lossy(&asked.received)
         );
         asked.end = Some((now, if error { End::Error } else { End::Answered }));
         let before = &self.sessions[session][..usize::try_from(ticket).unwrap()];

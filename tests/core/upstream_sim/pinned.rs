@@ -120,7 +120,7 @@ impl World {
         let quiet = self.sessions[at].asked.is_empty() && self.server.has_nothing_outstanding(wire);
         if quiet && self.sessions[at].body.is_empty() {
             // Behind a request it would be taken for the reply.
-            self.server.say(wire, b"+SURPLUS\r\n", self.now);
+            self.server.push_bytes(wire, b"+SURPLUS\r\n", self.now);
             self.read(at);
             assert_ne!(self.sessions[at].wire, wire, "what cannot be trusted is kept");
         }

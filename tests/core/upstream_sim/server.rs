@@ -210,7 +210,7 @@ impl Server {
     }
 
     /// Sends an unrequested reply.
-    pub fn say(&mut self, wire: usize, bytes: &[u8], now: Instant) {
+    pub fn push_bytes(&mut self, wire: usize, bytes: &[u8], now: Instant) {
         self.wires[wire].to_proxy.push_back((now, bytes.to_vec()));
     }
 

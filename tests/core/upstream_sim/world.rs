@@ -268,7 +268,7 @@ impl World {
         world
     }
 
-    fn say(&self, text: impl FnOnce() -> String) {
+    fn log(&self, text: impl FnOnce() -> String) {
         if self.loud {
             eprintln!("{:>12?} {}", self.now, text());
         }
@@ -367,7 +367,7 @@ impl World {
         self.places[session].1 = at;
         let ticket = self.model.ask(session, kind, self.now);
         self.retries.note_sent(1, self.now);
-        self.say(|| format!("{session}:{ticket} {kind:?} on {at:?}"));
+        self.log(|| format!("{session}:{ticket} {kind:?} on {at:?}"));
         let Some(life) = at.map(|at| self.lives[at].as_mut().unwrap()) else {
             let loss = Loss::Unavailable(Unavailable::Exhausted);
             return self.model.lose(session, ticket, loss, self.now);
@@ -446,7 +446,7 @@ impl World {
         life.openers.clear();
         let lost = life.line.handle_defect(self.now);
         lost.completions().for_each(|request| self.model.note_given_up(request));
-        self.say(|| format!("{at} panics, {} in line", lost.len()));
+        self.log(|| format!("{at} panics, {} in line", lost.len()));
         for (owner, ticket, loss) in lost.into_losses() {
             if let Some(session) = owner.into_session() {
                 self.model.lose(session, ticket.0, loss, self.now);
@@ -533,7 +533,7 @@ impl World {
                 };
                 progress |= moved;
                 if done {
-                    self.say(|| format!("{at} is done"));
+                    self.log(|| format!("{at} is done"));
                     self.registry.forget(&life.entry);
                 } else {
                     self.lives[at] = Some(life);
@@ -668,7 +668,7 @@ impl World {
 
     /// `None`: the server does not have the database.
     fn give_up(&mut self, at: usize, life: &mut Life, overdue: Option<Overdue>) {
-        self.say(|| format!("{at} gives up {overdue:?}"));
+        self.log(|| format!("{at} gives up {overdue:?}"));
         let ends = life.line.closing || overdue.is_none();
         let Self { model, node, now, .. } = self;
         let report = |owner: &Owner<usize>, ticket: Ticket, request: &[u8]| {
@@ -688,7 +688,7 @@ impl World {
     }
 
     fn up(&self, at: usize, life: &mut Life, wire: usize) {
-        self.say(|| format!("{at} is up on {wire}"));
+        self.log(|| format!("{at} is up on {wire}"));
         life.line.handle_up(self.now, |_| false, |_, _, _, _| {});
         life.live = Some(Live {
             carrier: Carrier::new(self.timing, KEYS[life.entry.key], self.now),
@@ -829,7 +829,7 @@ impl World {
         } else {
             self.node.handle_ended_beside();
         }
-        self.say(|| format!("dialed: {dialed:?}"));
+        self.log(|| format!("dialed: {dialed:?}"));
         Some(dialed)
     }
 
@@ -986,7 +986,7 @@ impl World {
     fn act(&mut self, at: usize, life: &mut Life) {
         while let Some(live) = &mut life.live {
             let Some(action) = live.carrier.poll_action(&mut life.line) else { return };
-            self.say(|| format!("{at} {action:?}"));
+            self.log(|| format!("{at} {action:?}"));
             match action {
                 Action::DialSuccessor => live.dialing = Some(Dial::new(life.entry.key)),
                 Action::LogIn => {
@@ -1110,7 +1110,7 @@ impl World {
             assert!(!owner.is_completion(), "what completes a write is given up");
             let Some(session) = owner.into_session() else { continue };
             let asked = self.model.of(session, ticket.0);
-            assert!(asked.end.is_none() && asked.said.is_empty());
+            assert!(asked.end.is_none() && asked.received.is_empty());
             asked.end = Some((self.now, End::Error));
         }
     }
@@ -1124,7 +1124,7 @@ impl World {
     ) {
         let entry = self.beside(life);
         let next = entry.at;
-        self.say(|| format!("{at} hands {} over to {next}", moved.len()));
+        self.log(|| format!("{at} hands {} over to {next}", moved.len()));
         for session in moved.owners().filter_map(Owner::session) {
             self.places[*session].1 = Some(next);
         }
@@ -1159,7 +1159,7 @@ impl World {
     /// The connection has ended. Returns whether its line has, too.
     fn end(&mut self, at: usize, life: &mut Life, ended: Ended) -> bool {
         let Some(mut live) = life.live.take() else { return false };
-        self.say(|| format!("{at} ends: {ended:?}"));
+        self.log(|| format!("{at} ends: {ended:?}"));
         if live.carrier.is_silent() {
             self.node.handle_silence(false);
             self.silent -= 1;

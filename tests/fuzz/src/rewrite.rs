@@ -36,7 +36,7 @@ static ENFORCING: LazyLock<Policy> = LazyLock::new(|| {
 /// The lines up to an empty one are a request, what follows is the server's reply to it.
 pub fn check(data: &[u8]) {
     let at = data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len());
-    let (head, said) = data.split_at(at);
+    let (head, reply) = data.split_at(at);
     let request = RequestBuf::from_args(head.split(|byte| *byte == b'\n'));
     if request.as_request().raw().len() > 1 << 15 {
         return;
@@ -54,7 +54,7 @@ pub fn check(data: &[u8]) {
     } else if grant.scan.is_none() {
         stays_inside(request.raw());
     }
-    let replies = said.get(2..).unwrap_or_default();
+    let replies = reply.get(2..).unwrap_or_default();
     frames(replies, |frame| {
         if let Some(strip) = &grant.strip {
             loses_the_prefix(strip, frame);

@@ -113,7 +113,7 @@ fn words(line: &str, own: &str) -> Words {
     line.split(' ').map(|word| word.replace("{a}", own).into_bytes()).collect()
 }
 
-fn say(client: &mut Client, words: &Words) -> Vec<u8> {
+fn send_words(client: &mut Client, words: &Words) -> Vec<u8> {
     client.send_raw(&encode(words));
     let mut all = client.reply();
     let first = words[0].to_ascii_lowercase();
@@ -145,7 +145,7 @@ fn compare(brand: Brand, mode: Mode, resp3: bool) {
     }
     let own = if mode == Mode::Enforce { "app1:" } else { "" };
     let mut both = |words: &Words| {
-        let (expected, got) = (say(&mut straight, words), say(&mut through, words));
+        let (expected, got) = (send_words(&mut straight, words), send_words(&mut through, words));
         let shown = words.join(&b' ').escape_ascii().to_string();
         // Words that only another version knows are refused in respgate's own way.
         if expected.starts_with(b"-ERR unknown") || expected.starts_with(b"-ERR syntax") {

@@ -61,9 +61,9 @@ fn cut_request_is_no_request_of_another_client() {
             let mut client = proxy.client();
             let body = &whole[..whole.len() - 2];
             client.send_raw(&[body, end.as_bytes(), &inner, &inner].concat());
-            let (said, _) = client.drain(Duration::from_millis(40));
+            let (received, _) = client.drain(Duration::from_millis(40));
             // As Redis reads it, any two bytes end a bulk: what follows is out of step, and no command.
-            assert!(!has(&said, ":1"), "{end:?}: {}", said.escape_ascii());
+            assert!(!has(&received, ":1"), "{end:?}: {}", received.escape_ascii());
             proxy.client().ask(&["DEL", "app1:cut"]);
         }
     }
@@ -110,16 +110,20 @@ fn reset_ends_all_messages() {
         observer.send_raw(&noise);
         client.send_raw(b"RESET\r\nECHO over\r\n");
         (0..50).for_each(|_| drop(observer.reply()));
-        let mut said = Vec::new();
+        let mut received = Vec::new();
         loop {
             let Got::Reply(reply) = client.next(PATIENCE) else { panic!("{round}") };
             if reply == b"$4\r\nover\r\n" {
                 break;
             }
-            said.extend(reply);
+            received.extend(reply);
         }
-        said.extend(client.drain(Duration::from_millis(5)).0);
-        assert!(!has(&said, "hidden9") && said.ends_with(b"+RESET\r\n"), "{}", said.escape_ascii());
+        received.extend(client.drain(Duration::from_millis(5)).0);
+        assert!(
+            !has(&received, "hidden9") && received.ends_with(b"+RESET\r\n"),
+            "{}",
+            received.escape_ascii()
+        );
     }
 }
 

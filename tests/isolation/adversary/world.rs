@@ -136,14 +136,14 @@ impl World {
     ) -> Self {
         let mut observer = server.observer();
         for line in FOREIGN {
-            said(&mut observer, &line.replace("SECRET", SECRET));
+            run(&mut observer, &line.replace("SECRET", SECRET));
         }
         for line in OWNED {
-            said(&mut observer, &line.replace("{p}", OWN));
+            run(&mut observer, &line.replace("{p}", OWN));
         }
-        said(&mut observer, "SELECT 1");
-        said(&mut observer, &format!("SET app2:str {SECRET}"));
-        said(&mut observer, "SELECT 0");
+        run(&mut observer, "SELECT 1");
+        run(&mut observer, &format!("SET app2:str {SECRET}"));
+        run(&mut observer, "SELECT 0");
         let (listeners, listener_id) = listeners(&server);
         let (target, telemetry) = (Target::Tcp(free_port()), free_port());
         let directory = directory();
@@ -238,7 +238,7 @@ impl World {
             format!("SETRANGE app2:{HIDDEN} 0 v"),
             "SETRANGE zzz 0 v".to_owned(),
         ] {
-            said(&mut self.observer, &line);
+            run(&mut self.observer, &line);
         }
     }
 
@@ -258,7 +258,7 @@ impl World {
     /// No command from respgate names what is not the attacker's.
     fn check_monitor(&mut self, name: &str) {
         let mark = format!("seen{}", self.count);
-        said(&mut self.observer, &format!("ECHO {mark}"));
+        run(&mut self.observer, &format!("ECHO {mark}"));
         let deadline = now() + PATIENCE;
         loop {
             assert!(now() < deadline, "MONITOR ends");
@@ -363,7 +363,7 @@ fn ends_with(reply: &[u8], mark: &str) -> bool {
     reply.ends_with(format!("{mark}\r\n").as_bytes())
 }
 
-fn said(client: &mut Client, line: &str) {
+fn run(client: &mut Client, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
     let reply = client.ask(&words);
     assert!(!reply.starts_with(b"-"), "{line}: {}", reply.escape_ascii());

@@ -97,7 +97,7 @@ enum Way {
 }
 
 /// Sends a request on a new connection; returns everything that is answered.
-fn say(app: &Proxy, way: Way, words: &[Vec<u8>]) -> Vec<u8> {
+fn send_words(app: &Proxy, way: Way, words: &[Vec<u8>]) -> Vec<u8> {
     let mut client = app.client();
     if matches!(way, Way::Resp3) {
         assert!(client.ask(&["HELLO", "3"]).starts_with(b"%7\r\n"));
@@ -161,7 +161,7 @@ fn keep_apart(brand: Brand, tls: bool, ways: &[Way]) {
                 for form in every_form() {
                     check_reply(
                         &format!("{way:?} {}", line(&form.words)),
-                        &say(own, *way, &form.words),
+                        &send_words(own, *way, &form.words),
                     );
                 }
             });
@@ -170,7 +170,7 @@ fn keep_apart(brand: Brand, tls: bool, ways: &[Way]) {
     for spec in command::all().iter().filter(|spec| !spec.container && spec.keys.is_empty()) {
         if !TOO_MUCH.contains(&spec.name) && spec.effect != Effect::Never {
             let words = plain(spec).words;
-            check_reply(&line(&words), &say(&own, Way::Array, &words));
+            check_reply(&line(&words), &send_words(&own, Way::Array, &words));
         }
     }
     assert_eq!(own.client().ask(&["FLUSHDB"]), b"+OK\r\n");
@@ -221,7 +221,7 @@ fn every_place_has_the_prefix() {
         assert_eq!(monitor.ask(&["MONITOR"]), b"+OK\r\n");
         let mut seen = 0;
         for form in every_form() {
-            say(&own, Way::Array, &form.words);
+            send_words(&own, Way::Array, &form.words);
             seen += usize::from(check_arrived(&mut monitor, &form));
         }
         assert!(seen > 200, "{seen}");

@@ -20,7 +20,7 @@ fn listen(client: &mut Client, line: &str) {
     }
 }
 
-fn say(client: &mut Client, lines: &[&str]) {
+fn send_lines(client: &mut Client, lines: &[&str]) {
     for line in lines {
         let reply = client.ask(&line.split(' ').collect::<Vec<_>>());
         assert_ne!(reply[0], b'-', "{line}: {}", show(&reply));
@@ -30,7 +30,7 @@ fn say(client: &mut Client, lines: &[&str]) {
 /// What `listener`, which receives every channel of `own` by PSUBSCRIBE *, gets up to a message that is
 /// published now. The server sends messages in the order in which it executes commands.
 fn messages_until_mark(own: &Proxy, listener: &mut Client) -> String {
-    say(&mut own.client(), &["PUBLISH mark end"]);
+    send_lines(&mut own.client(), &["PUBLISH mark end"]);
     let mut received = String::new();
     loop {
         let part = String::from_utf8(listener.reply()).unwrap();
@@ -80,8 +80,8 @@ fn replies_in_a_transaction_have_the_names_of_replies_outside() {
         let ask =
             |line: &str, client: &mut Client| client.ask(&line.split(' ').collect::<Vec<_>>());
         for line in LINES {
-            for said in ["MULTI", *line, "EXEC"] {
-                let (through, straight) = (ask(said, &mut client), ask(said, &mut direct));
+            for request in ["MULTI", *line, "EXEC"] {
+                let (through, straight) = (ask(request, &mut client), ask(request, &mut direct));
                 assert_eq!(show(&through), show(&straight), "{brand:?}: {line}");
             }
         }
@@ -115,14 +115,14 @@ fn applications_do_not_receive_each_others_messages(brand: Brand, tls: bool) {
         let mut listener = own.client();
         listener.ask(&["HELLO", protocol]);
         if protocol == "3" {
-            say(&mut listener, &["CLIENT TRACKING ON BCAST"]);
+            send_lines(&mut listener, &["CLIENT TRACKING ON BCAST"]);
         }
         listen(&mut listener, "SUBSCRIBE c qa:c __keyspace@0__:k __keyevent@0__:set");
         listen(&mut listener, "PSUBSCRIBE * __key*__:* __keyspace@*__:* __keyevent@*__:*");
         listen(&mut listener, "PSUBSCRIBE __keyspace@0__:x*");
         listen(&mut listener, "SSUBSCRIBE c");
         let mut speaker = other.client();
-        say(&mut speaker, NOISE);
+        send_lines(&mut speaker, NOISE);
         assert_eq!(messages_until_mark(&own, &mut listener), "");
         assert!(speaker.ask(&["PUBSUB", "CHANNELS"]) == b"*0\r\n");
         assert_eq!(
@@ -131,7 +131,7 @@ fn applications_do_not_receive_each_others_messages(brand: Brand, tls: bool) {
         );
         // The same of its own is received, and with the own names.
         let mut speaker = own.client();
-        say(&mut speaker, &["SET k v"]);
+        send_lines(&mut speaker, &["SET k v"]);
         let received = messages_until_mark(&own, &mut listener);
         for part in ["__keyspace@0__:k\r\n$3\r\nset", "__keyevent@0__:set\r\n$1\r\nk\r\n"] {
             assert_eq!(received.matches(part).count(), 3, "{received}");
@@ -141,11 +141,11 @@ fn applications_do_not_receive_each_others_messages(brand: Brand, tls: bool) {
             usize::from(protocol == "3"),
             "{received}"
         );
-        say(&mut speaker, &["PUBLISH c m"]);
+        send_lines(&mut speaker, &["PUBLISH c m"]);
         let received = messages_until_mark(&own, &mut listener);
         assert_eq!(received.matches("$1\r\nc\r\n$1\r\nm\r\n").count(), 2, "{received}");
         assert!(!received.contains("qa:"), "{received}");
-        say(&mut own.client(), &["DEL k"]);
+        send_lines(&mut own.client(), &["DEL k"]);
     }
 }
 
@@ -168,13 +168,13 @@ fn watched_keys_are_ones_own() {
     let (own, other) = (app(&server, "qa:", ""), app(&server, "qb:", ""));
     let (mut client, mut another) = (own.client(), own.client());
     let mut foreign = other.client();
-    say(&mut client, &["SET k 1", "WATCH k"]);
-    say(&mut foreign, &["SET k 2", "DEL k"]);
-    say(&mut client, &["MULTI", "GET k"]);
+    send_lines(&mut client, &["SET k 1", "WATCH k"]);
+    send_lines(&mut foreign, &["SET k 2", "DEL k"]);
+    send_lines(&mut client, &["MULTI", "GET k"]);
     assert_eq!(client.ask(&["EXEC"]), b"*1\r\n$1\r\n1\r\n");
-    say(&mut client, &["WATCH k"]);
-    say(&mut another, &["SET k 3"]);
-    say(&mut client, &["MULTI", "GET k"]);
+    send_lines(&mut client, &["WATCH k"]);
+    send_lines(&mut another, &["SET k 3"]);
+    send_lines(&mut client, &["MULTI", "GET k"]);
     assert_eq!(client.ask(&["EXEC"]), b"*-1\r\n");
 }
 
@@ -186,9 +186,9 @@ fn blocked_clients_wait_for_their_own() {
     let mut client = own.client();
     client.send(&["BLPOP", "l", "0"]);
     server.await_blocked(1);
-    say(&mut other.client(), &["RPUSH l foreign"]);
+    send_lines(&mut other.client(), &["RPUSH l foreign"]);
     assert_eq!(client.next(QUIET), Got::Silence);
-    say(&mut own.client(), &["RPUSH l own"]);
+    send_lines(&mut own.client(), &["RPUSH l own"]);
     assert_eq!(client.reply(), b"*2\r\n$1\r\nl\r\n$3\r\nown\r\n");
 }
 
@@ -201,8 +201,8 @@ fn changed_prefix() {
     let (mut subscriber, mut tracker, mut plain) = (proxy.client(), proxy.client(), proxy.client());
     listen(&mut subscriber, "SUBSCRIBE c");
     tracker.ask(&["HELLO", "3"]);
-    say(&mut tracker, &["CLIENT TRACKING ON", "GET k"]);
-    say(&mut plain, &["SET k old"]);
+    send_lines(&mut tracker, &["CLIENT TRACKING ON", "GET k"]);
+    send_lines(&mut plain, &["SET k old"]);
     assert!(contains(&tracker.reply(), "invalidate"));
     proxy.reconfigure("prefix = \"qa:\"", "prefix = \"qb:\"");
     proxy.hang_up();

@@ -164,7 +164,7 @@ impl Neighbour {
 }
 
 /// Sends a request on a new connection; returns everything that is answered.
-fn say(app: &Proxy, words: &[Vec<u8>], resp3: bool, queued: bool) -> Vec<u8> {
+fn send_words(app: &Proxy, words: &[Vec<u8>], resp3: bool, queued: bool) -> Vec<u8> {
     let mut client = app.client();
     if resp3 {
         assert!(client.ask(&["HELLO", "3"]).starts_with(b"%7\r\n"));
@@ -246,7 +246,7 @@ fn apart_in(pool: &str, (acl, keys, database): &(&'static str, &'static str, &'s
             continue;
         }
         for (resp3, queued) in [(false, false), (true, false), (false, true)] {
-            let reply = say(&app, &words, resp3, queued);
+            let reply = send_words(&app, &words, resp3, queued);
             let disclosed = disclosure(&reply);
             assert_eq!(disclosed, None, "{acl} {keys} {pool}: {text}: {}", reply.escape_ascii());
         }
@@ -287,7 +287,7 @@ fn report_has_what_drivers_need() {
         let app = Proxy::with_policy(&server, acl, keys);
         for resp3 in [false, true] {
             let words = [b"INFO".to_vec()];
-            let report = String::from_utf8(say(&app, &words, resp3, false)).unwrap();
+            let report = String::from_utf8(send_words(&app, &words, resp3, false)).unwrap();
             for field in [
                 "\r\nredis_version:7.",
                 "\r\nredis_mode:standalone\r\n",
@@ -307,7 +307,7 @@ fn report_has_what_drivers_need() {
         }
     }
     let open = Proxy::with_policy(&server, "+@all ~* &*", "");
-    let report = String::from_utf8(say(&open, &[b"INFO".to_vec()], false, false)).unwrap();
+    let report = String::from_utf8(send_words(&open, &[b"INFO".to_vec()], false, false)).unwrap();
     assert!(report.contains("used_memory:") && report.contains("connected_clients:"), "{report}");
 }
 

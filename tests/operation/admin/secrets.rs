@@ -114,8 +114,8 @@ fn secrets_are_in_no_answer_no_error_no_help_and_no_log() {
     let key = house.client_key();
     lines.push(vec!["certs", "inspect", key.to_str().unwrap()]);
     for words in &lines {
-        let (_, said) = house::respgate(words, &[]);
-        search.assert_absent(&said, &words.join(" "));
+        let (_, printed) = house::respgate(words, &[]);
+        search.assert_absent(&printed, &words.join(" "));
     }
     let mut all = Vec::new();
     verbs(&[], &mut all);

@@ -131,10 +131,10 @@ fn inherited_socket_without_a_listener_ends_the_start() {
     let mut service = activated(directory.path(), &format!("{port},{other}"), &file);
     assert_eq!(service.0.wait().unwrap().code(), Some(1));
     let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
-    let said = format!(
+    let expected = format!(
         "the service manager passed a socket on 127.0.0.1:{other}, and no listener has this address"
     );
-    assert!(log.contains(&said), "{log}");
+    assert!(log.contains(&expected), "{log}");
 }
 
 #[test]

@@ -100,8 +100,9 @@ fn list_of_no_authority_of_the_listener_is_not_put_in_force() {
 fn in_seconds(seconds: u64) -> String {
     let since = clock::wall().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let moment = format!("@{}", since + seconds);
-    let said = Command::new("date").args(["-u", "-d", &moment, "+%Y%m%d%H%M%SZ"]).output().unwrap();
-    String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    let printed =
+        Command::new("date").args(["-u", "-d", &moment, "+%Y%m%d%H%M%SZ"]).output().unwrap();
+    String::from_utf8(printed.stdout).unwrap().trim().to_owned()
 }
 
 /// An expired list closes nothing, new connections are refused or accepted as configured, and an operator sees which.

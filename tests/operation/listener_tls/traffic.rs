@@ -98,7 +98,7 @@ fn respgate_connects_to_respgate() {
 }
 
 #[test]
-fn max_clients_is_said_over_tls() {
+fn max_clients_is_reported_over_tls() {
     let bench = Bench::new("", "", "[limits]\nmax_clients = 2\n");
     let lab: &Lab = &bench.lab;
     let config = client(lab, Some(&lab.pair("client")));
@@ -106,9 +106,9 @@ fn max_clients_is_said_over_tls() {
         (0..2).map(|_| Secure::connect(bench.port, &config).unwrap()).collect();
     let mut third = Secure::open(bench.port, &config).unwrap();
     third.0.sock.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut said = Vec::new();
-    let _ = third.0.read_to_end(&mut said);
-    assert_eq!(said, b"-ERR max number of clients reached\r\n");
+    let mut received = Vec::new();
+    let _ = third.0.read_to_end(&mut received);
+    assert_eq!(received, b"-ERR max number of clients reached\r\n");
 }
 
 /// The server listens on its socket alone: no client reaches it past the certificates.

@@ -203,8 +203,8 @@ fn check(lab: &Lab, port: u16, (name, part): (&str, &str)) {
         let what = format!("{instead:?} in the place of {name}");
         instead.put(&path);
         let is_named = |(result, cause): (String, String)| {
-            let said = instead.words().iter().any(|word| cause.contains(word));
-            result == "rejected" && cause.contains(name) && said
+            let named = instead.words().iter().any(|word| cause.contains(word));
+            result == "rejected" && cause.contains(name) && named
         };
         let until = now() + Duration::from_secs(20);
         while !is_named(last(&proxy, part)) {

@@ -31,9 +31,9 @@ fn secret_in_the_place_of_any_value_is_not_repeated() {
                 all[number] = &changed;
                 if let Err(problems) = config::parse(&all.join("\n"), "test", []) {
                     wrong += 1;
-                    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                    let reported: Vec<String> = problems.iter().map(ToString::to_string).collect();
                     let place = format!("line {}, {changed}", number + 1);
-                    search.assert_absent(&said.join("\n"), &place);
+                    search.assert_absent(&reported.join("\n"), &place);
                 }
             }
         }

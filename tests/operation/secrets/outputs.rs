@@ -24,7 +24,7 @@ fn texts(directory: &Path, end: &str) -> Vec<String> {
 }
 
 #[test]
-fn keys_are_not_in_what_is_said_when_they_are_made_and_inspected() {
+fn keys_are_not_printed_when_they_are_made_and_inspected() {
     let home = proxy::directory();
     let mut printed = Vec::new();
     for words in [
@@ -55,7 +55,7 @@ fn keys_are_not_in_what_is_said_when_they_are_made_and_inspected() {
 }
 
 #[test]
-fn key_of_the_audit_log_is_not_in_what_is_said_of_its_files() {
+fn key_of_the_audit_log_is_not_printed_with_its_files() {
     let stage = Stage::new();
     let name = |name: &str| stage.path(name).to_str().unwrap().to_owned();
     stage.write("key", HASH_KEY);

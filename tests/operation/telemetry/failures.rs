@@ -292,7 +292,7 @@ pub fn misbehaving_server(moved: &Moved) {
         client.send(&["SET", "k", "v"]);
         client.next(PATIENCE) == Got::Reply(b"+OK\r\n".to_vec())
     });
-    server.say(server.connection_of("SET k"), b"+surplus\r\n");
+    server.push_bytes(server.connection_of("SET k"), b"+surplus\r\n");
     moved.until(&proxy, &["upstream_disconnects_total{reason=\"protocol\"}"]);
     server.be_mute(true);
     server.order("GET silent", Order::Never, 1);

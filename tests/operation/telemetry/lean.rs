@@ -67,8 +67,8 @@ fn lean_has_every_metric_of_an_alert() {
     for name in needed {
         assert!(body.contains(&format!("# TYPE respgate_{name} ")), "{name} is missing");
     }
-    if let Some(said) = promtool(&body) {
-        assert_eq!(said, "");
+    if let Some(printed) = promtool(&body) {
+        assert_eq!(printed, "");
     }
     assert!(series(&body).count() <= 160, "{} with everything stirred", series(&body).count());
 }
@@ -104,8 +104,8 @@ fn lean_has_few_series_after_use_and_a_reload_changes_it() {
     assert!((70..=SERIES_MAX).contains(&count), "{count} series:\n{lean}");
     assert!(proxy.metric("respgate_commands_total") > 8.5, "{lean}");
     assert!(proxy.metric("respgate_command_duration_seconds_count") > 2.5, "{lean}");
-    if let Some(said) = promtool(&lean) {
-        assert_eq!(said, "");
+    if let Some(printed) = promtool(&lean) {
+        assert_eq!(printed, "");
     }
     proxy.reconfigure("metrics = \"lean\"", "metrics = \"full\"");
     proxy.hang_up();

@@ -254,10 +254,10 @@ async fn certificate_login_is_checked_with_a_server_that_was_busy() {
     let mut script = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
     script.write_all(b"EVAL 'while true do end' 0\r\n").await.unwrap();
     let mut operator = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
-    let mut said = [0; 64];
-    while !said.starts_with(b"-BUSY") {
+    let mut received = [0; 64];
+    while !received.starts_with(b"-BUSY") {
         operator.write_all(b"PING\r\n").await.unwrap();
-        let _ = operator.read(&mut said).await.unwrap();
+        let _ = operator.read(&mut received).await.unwrap();
     }
     for key in [RESP2, RESP3, database(RESP2, 3)] {
         let error = dialer.dial(key).await.unwrap_err();
@@ -266,7 +266,7 @@ async fn certificate_login_is_checked_with_a_server_that_was_busy() {
         assert!(line.starts_with("BUSY "), "a client gets the server's words: {line}");
     }
     operator.write_all(b"SCRIPT KILL\r\n").await.unwrap();
-    let _ = script.read(&mut said).await.unwrap();
+    let _ = script.read(&mut received).await.unwrap();
     for key in [RESP2, RESP3] {
         assert_eq!(dialer.dial(key).await.unwrap_err().code, "UPS-E127");
     }

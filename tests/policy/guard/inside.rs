@@ -266,10 +266,12 @@ fn counts_wrongly(words: &[Vec<u8>]) -> bool {
     let Lookup::Command(spec) = command::lookup(&request.as_request()) else { return false };
     let wrong = |spec: &KeySpec| {
         let KeySpec::Counted { count, step, .. } = spec else { return false };
-        let said = words.get(*count).and_then(|word| std::str::from_utf8(word).ok());
-        let said = said.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let numkeys = words.get(*count).and_then(|word| std::str::from_utf8(word).ok());
+        let numkeys = numkeys.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let room = words.len().saturating_sub(*count + 1) / *step;
-        said.and_then(|text| text.parse().ok()).is_none_or(|keys: usize| keys == 0 || keys > room)
+        numkeys
+            .and_then(|text| text.parse().ok())
+            .is_none_or(|keys: usize| keys == 0 || keys > room)
     };
     spec.keys.iter().any(wrong)
 }
