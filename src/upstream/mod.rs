@@ -124,7 +124,7 @@ impl Upstream {
     /// refuses whatever it is asked.
     #[must_use]
     pub(crate) fn shared(&self, key: PoolKey) -> Rc<Shared> {
-        let first = match self.registry.place(key) {
+        let first = match self.registry.place(key, clock::now()) {
             Place::Known(shared) => {
                 debug_assert!(shared.key() == key, "another database, or another RESP");
                 return shared;
@@ -180,7 +180,7 @@ impl Upstream {
     ///
     /// Why it does not; with the server's own line when it has no such database.
     pub(crate) async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
-        if self.registry.is_empty(key) && !self.registry.has_place() {
+        if self.registry.is_empty(key) && !self.registry.has_place(clock::now()) {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
         let shared = self.shared(key);

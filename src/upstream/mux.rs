@@ -101,7 +101,7 @@ async fn run(
 ) {
     let begin =
         |next: &Rc<Shared>, link: Option<ServerConnection>| start(next, context, registry, link);
-    let beside = Beside { registry, metrics: &context.metrics, begin: &begin };
+    let beside = Beside { registry, begin: &begin };
     let mut successor = first;
     loop {
         let link = match successor.take() {

@@ -5,8 +5,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::shared::Shared;
+use crate::base::limits;
 use crate::traffic::PoolKey;
 
 pub use crate::base::limits::ASIDE_MAX;
@@ -21,6 +23,8 @@ pub trait Member {
     fn is_stalled(&self) -> bool;
     /// Whether there is no connection and nothing waits for one.
     fn is_idle(&self) -> bool;
+    /// When the last request was put in line; none while any waits, or where the connection is to be there always.
+    fn unused_since(&self) -> Option<Instant>;
     /// Takes nothing new, and ends after the last outstanding reply.
     fn retire(&self);
 }
@@ -40,6 +44,10 @@ impl Member for Shared {
 
     fn is_idle(&self) -> bool {
         !self.is_up() && !self.wanted()
+    }
+
+    fn unused_since(&self) -> Option<Instant> {
+        self.unused_since()
     }
 
     fn retire(&self) {
@@ -81,8 +89,8 @@ impl<M: Member> Registry<M> {
 
     /// What a session gets that has none of this key: as many are made as the key may have, and then each serves in
     /// turn. If need be, one that is not in use makes room.
-    pub fn place(&self, key: PoolKey) -> Place<M> {
-        if !self.is_complete(key) && self.has_place() {
+    pub fn place(&self, key: PoolKey, now: Instant) -> Place<M> {
+        if !self.is_complete(key) && self.has_place(now) {
             return Place::New { first: self.is_empty(key) };
         }
         self.next(key).map_or(Place::Full, Place::Known)
@@ -94,8 +102,8 @@ impl<M: Member> Registry<M> {
     }
 
     /// Whether one more may be made, if need be in the place of one that is not in use.
-    pub(super) fn has_place(&self) -> bool {
-        self.len() < self.max || self.forget_idle()
+    pub(super) fn has_place(&self, now: Instant) -> bool {
+        self.len() < self.max || self.forget_idle(now)
     }
 
     /// The connections of one key, in the order of their registration.
@@ -147,15 +155,20 @@ impl<M: Member> Registry<M> {
         self.check_invariants();
     }
 
-    /// Forgets one that is not in use. Returns whether there was one.
-    fn forget_idle(&self) -> bool {
+    /// Forgets one that is not in use: the oldest that has no connection, else the one that was used longest ago, so
+    /// that no client keeps a place by being there. Returns whether there was one.
+    fn forget_idle(&self, now: Instant) -> bool {
         let mut current = self.current.borrow_mut();
-        // The oldest: a map has no order.
+        // A map has no order.
         let all =
             current.iter().flat_map(|(key, all)| all.iter().enumerate().map(move |at| (key, at)));
-        let idle = all.filter(|(_, (_, member))| member.is_idle());
-        let oldest = idle.min_by_key(|(_, (_, member))| member.number());
-        let found = oldest.map(|(key, (at, _))| (*key, at));
+        let unused = all.filter_map(|(key, (at, member))| {
+            let last = if member.is_idle() { None } else { Some(member.unused_since()?) };
+            let quiet = last.map(|last| now.saturating_duration_since(last));
+            let gives_way = quiet.is_none_or(|quiet| quiet >= limits::SHARED_QUIET_MIN);
+            gives_way.then(|| ((last, member.number()), (*key, at)))
+        });
+        let found = unused.min_by_key(|(order, _)| *order).map(|(_, found)| found);
         let forgotten = found.and_then(|(key, at)| {
             let all = current.get_mut(&key)?;
             let member = all.remove(at);
@@ -227,8 +240,10 @@ impl<M: Member> Registry<M> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::time::Duration;
 
     use super::*;
+    use crate::base::clock;
     use crate::resp::Protocol;
 
     #[derive(Debug, Default)]
@@ -236,6 +251,7 @@ mod tests {
         database: u32,
         stalled: Cell<bool>,
         busy: Cell<bool>,
+        unused_since: Cell<Option<Instant>>,
         retired: Cell<bool>,
     }
 
@@ -254,6 +270,10 @@ mod tests {
 
         fn is_idle(&self) -> bool {
             !self.busy.get()
+        }
+
+        fn unused_since(&self) -> Option<Instant> {
+            self.unused_since.get()
         }
 
         fn retire(&self) {
@@ -289,11 +309,37 @@ mod tests {
             .map(|database| Rc::new(Fake { database, busy: Cell::new(true), ..Fake::default() }))
             .collect();
         members.iter().for_each(|member| registry.insert(member));
-        assert!(!registry.forget_idle(), "all are in use");
+        let now = clock::now();
+        assert!(!registry.forget_idle(now), "all are in use");
         members[1].busy.set(false);
-        assert!(registry.forget_idle());
+        assert!(registry.forget_idle(now));
         assert!(members[1].retired.get() && registry.of(members[1].key()).is_empty());
         assert_eq!(registry.len(), 2);
+    }
+
+    #[test]
+    fn connection_that_was_used_longest_ago_makes_room_once_it_is_quiet() {
+        let registry = Registry::new(1, 3);
+        let now = clock::now();
+        let fake = |database, unused_since: Option<Duration>| {
+            let unused_since = Cell::new(unused_since.map(|time| now - time));
+            Rc::new(Fake { database, busy: Cell::new(true), unused_since, ..Fake::default() })
+        };
+        let quiet = limits::SHARED_QUIET_MIN;
+        let [busy, later, longest] =
+            [fake(0, None), fake(1, Some(quiet)), fake(2, Some(quiet * 2))];
+        [&busy, &later, &longest].into_iter().for_each(|member| registry.insert(member));
+        let other = PoolKey { database: 3, ..KEY };
+        let is_new = |now| matches!(registry.place(other, now), Place::New { first: true });
+        assert!(is_new(now) && longest.retired.get() && !later.retired.get());
+        registry.insert(&fake(3, Some(Duration::ZERO)));
+        let known = registry.place(PoolKey { database: 1, ..KEY }, now);
+        assert!(matches!(known, Place::Known(_)) && !later.retired.get());
+        let other = PoolKey { database: 4, ..KEY };
+        let before = now - Duration::from_millis(1);
+        assert!(matches!(registry.place(other, before), Place::Full), "none is quiet for so long");
+        assert!(matches!(registry.place(other, now), Place::New { first: true }));
+        assert!(later.retired.get() && !busy.retired.get());
     }
 
     #[test]
@@ -312,7 +358,7 @@ mod tests {
         registry.replace(&one, &three);
         assert_eq!((count(&one), count(&two), count(&three)), (0, 5, 5));
         two.busy.set(false);
-        assert!(registry.forget_idle() && two.retired.get() && registry.len() == 1);
+        assert!(registry.forget_idle(clock::now()) && two.retired.get() && registry.len() == 1);
         registry.remove(KEY);
         assert!(three.retired.get() && registry.of(KEY).is_empty() && registry.len() == 0);
     }

@@ -39,6 +39,8 @@ pub(super) struct Inner {
     /// Requests whose owner waits no longer, as the metric has it.
     tombstones: usize,
     last_owner: usize,
+    /// When a request was put in line last, or the line was made.
+    used_at: Instant,
 }
 
 /// One logical shared connection: it outlives the sockets that serve it.
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     refuses: bool,
     aside: Cell<bool>,
     stalled: Cell<bool>,
+    /// A connection serves it.
+    serves: Cell<bool>,
     /// Commands that wait for a connection, as the metric has it.
     depth: Cell<usize>,
     context: Rc<UpstreamContext>,
@@ -79,6 +83,7 @@ impl Shared {
             refuses,
             aside: Cell::new(false),
             stalled: Cell::new(false),
+            serves: Cell::new(false),
             depth: Cell::new(0),
             context,
             inner: RefCell::new(Inner {
@@ -91,6 +96,7 @@ impl Shared {
                 batch: 0,
                 tombstones: 0,
                 last_owner: 0,
+                used_at: clock::now(),
             }),
         })
     }
@@ -120,7 +126,16 @@ impl Shared {
     }
 
     pub(super) fn set_aside(&self) {
-        self.aside.set(true);
+        if !self.aside.replace(true) && self.serves.get() {
+            self.context.metrics.set_aside();
+        }
+    }
+
+    /// A connection has begun or ended to serve it.
+    pub(super) fn note_serving(&self, serves: bool) {
+        debug_assert_ne!(self.serves.get(), serves, "each change is noted once");
+        self.serves.set(serves);
+        self.context.metrics.serving(self.is_aside(), if serves { 1 } else { -1 });
     }
 
     /// Whether the server serves others, but has not begun to answer the head of this line for a while.
@@ -161,6 +176,7 @@ impl Shared {
             inner.batch_owners += 1;
         }
         inner.batch += 1;
+        inner.used_at = request.at;
         let Outgoing { ticket, bytes, skips, retry, companion, at, .. } = request;
         inner.line.pipeline.push(Owner::Session(Rc::clone(owner)), ticket, bytes, skips, retry, at);
         if companion {
@@ -182,6 +198,7 @@ impl Shared {
         let mut inner = self.inner.borrow_mut();
         self.admit(&mut inner, it.bytes.len(), 0)?;
         inner.batch += 1;
+        inner.used_at = now;
         let pipeline = &mut inner.line.pipeline;
         pipeline.push(Owner::Completion, Ticket::default(), &it.bytes, it.skips, true, now);
         pipeline.note_completes();
@@ -303,6 +320,14 @@ impl Shared {
     #[must_use]
     pub(crate) fn is_up(&self) -> bool {
         self.inner.borrow().line.is_up()
+    }
+
+    /// When a request was put in line last; none while any is outstanding, or where the connection is kept.
+    pub(super) fn unused_since(&self) -> Option<Instant> {
+        let mut inner = self.inner.borrow_mut();
+        inner.waiters.retain(|opener| !opener.is_closed());
+        let outstanding = !inner.waiters.is_empty() || !inner.line.pipeline.is_empty();
+        (!self.keep && !outstanding).then_some(inner.used_at)
     }
 }
 

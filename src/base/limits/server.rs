@@ -99,6 +99,8 @@ pub(crate) const LUA_REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const LUA_PROBE_ATTEMPTS_MAX: u32 = 5;
 /// Shared connections (pairs of database and protocol) in use at once.
 pub(crate) const SHARED_CONNECTIONS_MAX: usize = 64;
+/// Time without a request after which a shared connection may make room for another key.
+pub(crate) const SHARED_QUIET_MIN: Duration = Duration::from_secs(1);
 /// Time between two checks of the requests that wait for a connection.
 pub const CONNECT_WAIT_TICK: Duration = Duration::from_millis(50);
 /// Pause between two questions whether the server is the primary; it doubles.

@@ -9,7 +9,6 @@ use crate::upstream::carrier::Dialed;
 use crate::upstream::dial::ServerConnection;
 use crate::upstream::failure::DialError;
 use crate::upstream::mailbox::Mailbox;
-use crate::upstream::metrics::UpstreamMetrics;
 use crate::upstream::not_primary::is_primary;
 use crate::upstream::owner::Owner;
 use crate::upstream::pipeline::Pipeline;
@@ -26,7 +25,6 @@ pub(super) fn holds_back(pipeline: &Pipeline<Owner<Rc<Mailbox>>>) -> bool {
 #[derive(Clone, Copy)]
 pub(in crate::upstream) struct Beside<'a> {
     pub registry: &'a Registry<Shared>,
-    pub metrics: &'a UpstreamMetrics,
     /// With a connection that is up, or without.
     pub begin: &'a dyn Fn(&Rc<Shared>, Option<ServerConnection>),
 }
@@ -71,7 +69,6 @@ impl Beside<'_> {
         debug_assert!(from.key() == next.key(), "another database, or another RESP");
         self.registry.replace(from, next);
         debug_assert!(from.is_aside() && !next.is_aside(), "what is new goes to the old one");
-        self.metrics.set_aside();
     }
 }
 

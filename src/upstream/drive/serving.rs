@@ -28,7 +28,7 @@ pub(super) struct Serving<'a> {
 
 impl<'a> Serving<'a> {
     pub(super) fn begin(shared: &'a Shared, context: &'a UpstreamContext) -> Self {
-        context.metrics.serving(shared.is_aside(), 1);
+        shared.note_serving(true);
         Self { shared, context, silent: false }
     }
 
@@ -44,7 +44,7 @@ impl Drop for Serving<'_> {
         if self.silent {
             self.context.note_silence(false);
         }
-        self.context.metrics.serving(self.shared.is_aside(), -1);
+        self.shared.note_serving(false);
         self.shared.note_stalled(false);
     }
 }

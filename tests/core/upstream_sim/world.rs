@@ -44,6 +44,7 @@ pub struct Entry {
     keep: bool,
     stalled: Cell<bool>,
     is_idle: Cell<bool>,
+    unused_since: Cell<Option<Instant>>,
     retired: Cell<bool>,
 }
 
@@ -62,6 +63,10 @@ impl Member for Entry {
 
     fn is_idle(&self) -> bool {
         self.is_idle.get()
+    }
+
+    fn unused_since(&self) -> Option<Instant> {
+        self.unused_since.get()
     }
 
     fn retire(&self) {
@@ -144,6 +149,8 @@ pub struct Life {
     answered: Option<Instant>,
     /// How often in a row the server refused SELECT, since it does not have the database.
     refusals: u32,
+    /// When a request was put in line last.
+    used_at: Instant,
     /// Since when sessions wait for a connection and ask nothing of it: SELECT, HELLO.
     openers: Vec<Instant>,
 }
@@ -280,7 +287,8 @@ impl World {
         let at = self.lives.len();
         let flag = || Cell::new(false);
         let (stalled, is_idle, retired) = (flag(), flag(), flag());
-        let entry = Rc::new(Entry { key, at, keep, stalled, is_idle, retired });
+        let unused_since = Cell::new(None);
+        let entry = Rc::new(Entry { key, at, keep, stalled, is_idle, unused_since, retired });
         self.lives.push(Some(Box::new(Life {
             entry: Rc::clone(&entry),
             line,
@@ -290,6 +298,7 @@ impl World {
             look_at: None,
             answered: None,
             refusals: 0,
+            used_at: self.now,
             openers: Vec::new(),
         })));
         entry
@@ -301,8 +310,10 @@ impl World {
             let line = &life.line;
             let asked = !life.openers.is_empty();
             life.entry.is_idle.set(!line.is_up() && !line.is_wanted(asked));
+            let unused = !life.entry.keep && !asked && line.pipeline.is_empty();
+            life.entry.unused_since.set(unused.then_some(life.used_at));
         }
-        let place = self.registry.place(KEYS[key]);
+        let place = self.registry.place(KEYS[key], self.now);
         self.note_left();
         match place {
             Place::Known(entry) => Some(entry.at),
@@ -380,6 +391,7 @@ impl World {
             }
             self.node.note_waiting(1);
         }
+        life.used_at = self.now;
         let none = Skips::ahead(0);
         let (bytes, skips) = match kind {
             Kind::Read => (format!("R {session} {ticket}\n"), none),
