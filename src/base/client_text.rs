@@ -63,7 +63,7 @@ own! {
         unavailable(cause) = "LOADING respgate: upstream unavailable ({cause}); the command was not executed",
             "no", "Retry: drivers that know `LOADING` do. The word in parentheses is the cause: `dns`, `tcp`, `tls`, `auth`, `timeout`, `protocol`, `loading` (the server reads its data), `overloaded` (the queue to the server is full). `respgate status` and `respgate doctor` show more";
         EXHAUSTED = "ERR respgate: upstream unavailable (exhausted); the command was not executed",
-            "no", "Every pinned connection is in use: raise `upstream.pool.max_connections`";
+            "no", "Every pinned connection is in use: raise `upstream.pool.max_connections`; or clients use more than 64 pairs of database and protocol version at once";
         OUTCOME_UNKNOWN = "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed",
             "perhaps", "Retry only what may run twice";
         NO_REPLY_IN_TIME = "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run",

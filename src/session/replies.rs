@@ -97,9 +97,14 @@ impl Replies {
             return limits.max_in_flight.min(self.window) > 0;
         }
         let unread = (in_flight + 1).saturating_mul(self.usual_bytes);
-        self.route == route
-            && in_flight < limits.max_in_flight.min(self.window)
-            && unread <= limits.output_soft_bytes
+        // A shared connection is read although the client reads nothing.
+        let most = match route {
+            Route::Shared(_) | Route::Stalled(_) => {
+                limits.output_soft_bytes.min(limits::REPLIES_IN_FLIGHT_BYTES_MAX)
+            }
+            Route::Pinned => limits.output_soft_bytes,
+        };
+        self.route == route && in_flight < limits.max_in_flight.min(self.window) && unread <= most
     }
 
     /// A request goes on `route`.

@@ -90,6 +90,8 @@ pub(crate) const CACHED_SCRIPT_NAMES_MAX: usize = 4;
 pub(crate) const SEEN_SCRIPTS_MAX: usize = 16;
 /// Requests of a session that may be in flight before its first reply.
 pub(crate) const WINDOW_START: usize = 32;
+/// Bytes of replies that a session may have in flight on a shared connection, if the next ones are as large as the last.
+pub(crate) const REPLIES_IN_FLIGHT_BYTES_MAX: usize = 512 * 1024;
 /// Commands after a large reply for which a session stays on a pinned connection.
 pub(crate) const LARGE_REPLY_COMMANDS: u8 = 64;
 /// Wait until the target client of CLIENT TRACKING has a pinned connection.

@@ -85,12 +85,21 @@ impl Conversation {
         matches!(self.waiting, PendingStep::No)
             && !self.is_ending()
             && !self.session.is_cut()
-            && self.out.len() + self.session.waiting_bytes() < self.limits.output_soft_bytes
+            && self.may_leave_unread(host)
             && (self.inbound.body != Body::Forward || self.leased.has_room(host))
             && (self.inbound.body != Body::No || !self.leased.grace_is_over(self.now, host))
             && !host.is_aside()
             && (self.session.in_flight() == 0
                 || (self.sending.bytes < self.limits.max_in_flight_bytes && !host.is_over_budget()))
+    }
+
+    /// Whether the client may leave more replies unread. Once all clients together keep half of the budget, each reads
+    /// its own before its next request is looked at, so that none has to be disconnected.
+    #[inline(always)]
+    fn may_leave_unread<H: Host>(&self, host: &H) -> bool {
+        let unread = self.out.len() + self.session.waiting_bytes();
+        unread < self.limits.output_soft_bytes
+            && (unread < limits::FAIR_SHARE_BYTES || host.has_budget())
     }
 
     /// Whether the client is to be read: a request under way may grow, one that waits may not.

@@ -52,6 +52,36 @@ fn all_buffers_together_stay_within_the_budget() {
     proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 1e5);
 }
 
+/// Each requests 20 MB in one pipeline and reads slower than the server sends: requests wait, instead
+/// of clients that are disconnected for the budget.
+#[test]
+fn steady_readers_of_long_pipelines_are_all_served() {
+    const GETS: usize = 400;
+    const VALUE: usize = 50_000;
+    const CLIENTS: usize = 8;
+    let server = Server::mutual_tls(Brand::Redis);
+    let limits = "[limits]\nmemory_budget = \"32MiB\"";
+    let proxy = Proxy::with_policy(&server, "+@all ~app1:*", limits);
+    let value = "v".repeat(VALUE);
+    assert_eq!(proxy.client().ask(&["SET", "app1:k", &value]), b"+OK\r\n");
+    let reply = bulk(value.as_bytes());
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                client.send_raw(&encode(&["GET", "app1:k"]).repeat(GETS));
+                for number in 0..GETS {
+                    if number % 20 == 0 {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    assert!(client.next(PATIENCE) == Got::Reply(reply.clone()), "{number}");
+                }
+            });
+        }
+    });
+    assert_eq!(proxy.metric("respgate_client_disconnects_total{reason=\"memory_budget\"}"), 0.0);
+}
+
 /// Announcing much costs nothing.
 #[test]
 fn announcements_are_not_believed() {
