@@ -5,8 +5,16 @@ DIRECTORY = ENV.fetch("APP_DIRECTORY")
 FIRST = ENV.fetch("FIRST_NUMBER", "0").to_i
 LAST = ENV.fetch("LAST_NUMBER", "-1").to_i
 VARIED = ENV.key?("VARIED")
-# Jobs for later are looked for each second.
-Sidekiq.configure_server { |config| config.options[:poll_interval_average] = 1 } if VARIED
+if VARIED
+  # The driver pushes a job again when no reply comes within its 5 s, as on a machine that starts all applications.
+  redis = { network_timeout: 60 }
+  Sidekiq.configure_client { |config| config.redis = redis }
+  Sidekiq.configure_server do |config|
+    config.redis = redis
+    # Jobs for later are looked for each second.
+    config.options[:poll_interval_average] = 1
+  end
+end
 
 def note(file, text)
   File.open(File.join(DIRECTORY, file), "a") { |out| out.puts(text.to_s.tr("\n", " ")) }
