@@ -226,7 +226,23 @@ fn directories(paths: &[PathBuf]) -> Directories {
     for (path, directory) in &mut found {
         directory.inode = path.metadata().ok().map(|it| (it.dev(), it.ino()));
     }
+    share_names(&mut found);
     found
+}
+
+/// The kernel reports what happens in a directory that two paths lead to under one of them only: both have all names.
+fn share_names(found: &mut Directories) {
+    let mut shared: BTreeMap<Inode, Directory> = BTreeMap::new();
+    for directory in found.values() {
+        let Some(inode) = directory.inode else { continue };
+        let all = shared.entry(inode).or_default();
+        all.whole |= directory.whole;
+        all.names.extend(directory.names.iter().cloned());
+    }
+    for directory in found.values_mut() {
+        let Some(all) = directory.inode.and_then(|inode| shared.get(&inode)) else { continue };
+        (directory.whole, directory.names) = (all.whole, all.names.clone());
+    }
 }
 
 /// The directories of `path` and of all links on the way to it, as far as there is a way.
@@ -309,5 +325,27 @@ mod tests {
         assert!(!is_noticed(EventKind::Access(AccessKind::Read), "lists/any.pem"));
         let dropped = Event::new(EventKind::Other).set_flag(Flag::Rescan);
         assert!(counts(&dropped, &directories), "other events were dropped");
+    }
+
+    #[tokio::test]
+    async fn change_in_a_directory_that_two_paths_lead_to_is_noticed() {
+        let lab = tempfile::tempdir().unwrap();
+        let [lists, link] = ["lists", "a-link"].map(|name| lab.path().join(name));
+        fs::create_dir(&lists).unwrap();
+        fs::write(lists.join("key.pem"), "key").unwrap();
+        symlink(&lists, &link).unwrap();
+        // Changes are reported under the path that is watched last: that of the key.
+        let paths = vec![link, lists.join("key.pem")];
+        let mut watch = Watch::with_poll(paths, Duration::from_secs(3600));
+        let (noticed, ()) = tokio::join!(
+            biased;
+            timeout(Duration::from_secs(10), watch.changed()),
+            async {
+                // The first look is over.
+                sleep(Duration::from_millis(300)).await;
+                fs::write(lists.join("new.pem"), "list").unwrap();
+            }
+        );
+        assert!(noticed.is_ok());
     }
 }
