@@ -5,6 +5,7 @@ a rejected reload, a new certificate, a server that restarts with a certificate 
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -45,7 +46,7 @@ def expressions():
                 yield f"{path.stem}, {panel['title']}", target["expr"]
 
 
-def until(what, question, seconds=15):
+def until(what, question, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
@@ -165,11 +166,27 @@ class World:
         self.serve("own")
         self.moved("respgate_upstream_up")
         self.moved("respgate_upstream_queue_wait_seconds_count")
-        time.sleep(2)  # Four more scrapes and evaluations of the rules.
+
+    def filled(self, expression, begin):
+        """Whether the expression had a value since `begin`, whose rates are those of the last minute: a slow machine
+        may scrape only every few seconds."""
+        expression = expression.replace("$__rate_interval", "1m").replace("$job", ".*").replace("$instance", ".*")
+        answer = json.loads(self.query("query_range", query=expression, start=begin, end=time.time(), step="0.5"))
+        return any(value != "NaN" for series in answer["data"]["result"] for _, value in series["values"])
+
+    def fires(self, alert):
+        alarm = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
+        return bool(json.loads(self.query("query", query=alarm))["data"]["result"])
 
 
-def filled(result):
-    return any(value != "NaN" for series in result for _, value in series["values"])
+def left_of(questions, seconds=30):
+    """The names of the questions that are not answered with yes within this time; each is repeated until then."""
+    deadline = time.monotonic() + seconds
+    while questions := {name: question for name, question in questions.items() if not question()}:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    return list(questions)
 
 
 def answered(program):
@@ -189,19 +206,15 @@ def answered(program):
         except TimeoutError as error:
             yield f"{error}\n{(world.work / 'log').read_text()[-3000:]}"
             return
-        count = 0
         recorded = [("rules.yaml", line.split()[-1]) for line in (rules.FOLDER / "rules.yaml").read_text().splitlines() if "- record: " in line]
-        for where, written in [*expressions(), *recorded]:
-            expression = written.replace("$__rate_interval", "5s").replace("$job", ".*").replace("$instance", ".*")
-            answer = json.loads(world.query("query_range", query=expression, start=begin, end=time.time(), step="0.5"))
-            count += 1
-            if not filled(answer["data"]["result"]):
-                yield f"{where}: nothing for {expression}"
+        wanted = [*expressions(), *recorded]
+        if len(wanted) < 50:
+            yield f"only {len(wanted)} expressions were found"
+        questions = {
+            f"{where}: nothing for {expression}": functools.partial(world.filled, expression, begin) for where, expression in wanted
+        }
         for alert in ("RespgateDangerousCommandAttempt", "RespgateNamespaceEscapeAttempts"):
-            alarm = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
-            if not json.loads(world.query("query", query=alarm))["data"]["result"]:
-                yield f"{alert} does not fire, although the load meets its condition"
-        if count < 50:
-            yield f"only {count} expressions were found"
-        if filled(json.loads(world.query("query_range", query="respgate_nothing", start=begin, end=time.time(), step="0.5"))["data"]["result"]):
+            questions[f"{alert} does not fire, although the load meets its condition"] = functools.partial(world.fires, alert)
+        yield from left_of(questions)
+        if world.filled("respgate_nothing", begin):
             yield "a metric that does not exist has an answer"
