@@ -2,10 +2,10 @@
 //!
 //! Owns: [`CommandLine`], the table of verbs, the help of the program. Never knows: what a verb does.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::args::{self, Asked, Global, Help};
 use super::output::Output;
@@ -45,14 +45,19 @@ Exit codes:
 /// a verb takes a line in such a table and a type that is [`clap::Args`], [`Help`] and [`Verb`]; its doc
 /// comment is the help for it.
 macro_rules! verbs {
-    ($(#[$about:meta])* $name:ident { $($verb:ident($type:ty),)* }) => {
+    ($(#[$about:meta])* $name:ident { $($word:literal: $verb:ident($type:ty),)* }) => {
         $(#[$about])*
         #[derive(Debug, Subcommand)]
         pub(super) enum $name {
-            $($verb($type),)*
+            $(#[command(name = $word)] $verb($type),)*
         }
 
         impl $name {
+            /// Each verb with the function that defines it.
+            const DEFINITIONS: &[(&str, fn(clap::Command) -> clap::Command)] = &[
+                $(($word, |verb| <$type as Help>::extend(<$type as Args>::augment_args(verb))),)*
+            ];
+
             pub(super) fn run(self, output: Output) -> ExitCode {
                 match self {
                     $(Self::$verb(verb) => verb.run(output),)*
@@ -62,7 +67,7 @@ macro_rules! verbs {
             /// Adds to the definition of each verb what its type has in [`Help`].
             pub(super) fn extend(command: clap::Command) -> clap::Command {
                 $(let command = command.mut_subcommand(
-                    $crate::cli::command_line::kebab(stringify!($verb)),
+                    $word,
                     <$type as Help>::extend,
                 );)*
                 command
@@ -74,35 +79,35 @@ macro_rules! verbs {
 verbs! {
     /// The verbs of respgate, as the help lists them.
     Command {
-        Run(args::Run),
-        Check(args::Check),
-        Explain(args::Explain),
-        Learn(Asked<verbs::Learn>),
-        Status(Asked<verbs::Status>),
-        Health(Asked<verbs::Health>),
-        Wait(args::Wait),
-        Clients(Asked<verbs::Clients>),
-        Reload(Asked<verbs::Reload>),
-        LogLevel(Asked<verbs::LogLevel>),
-        Block(Asked<verbs::Block>),
-        Unblock(Asked<verbs::Unblock>),
-        Disconnect(Asked<verbs::Disconnect>),
-        Drain(Asked<verbs::Drain>),
-        Shutdown(Asked<verbs::Shutdown>),
-        Metrics(Asked<verbs::Metrics>),
-        Logs(logs::Logs),
-        Slowlog(insight::Slowlog),
-        Hotkeys(insight::Hotkeys),
-        Acl(args::Acl),
-        Audit(args::Audit),
-        Certs(args::Certs),
-        Doctor(args::Doctor),
-        Test(args::Test),
-        Top(args::Top),
-        Demo(args::Demo),
-        Completions(args::Completions),
-        Man(args::Man),
-        Version(version::Version),
+        "run": Run(args::Run),
+        "check": Check(args::Check),
+        "explain": Explain(args::Explain),
+        "learn": Learn(Asked<verbs::Learn>),
+        "status": Status(Asked<verbs::Status>),
+        "health": Health(Asked<verbs::Health>),
+        "wait": Wait(args::Wait),
+        "clients": Clients(Asked<verbs::Clients>),
+        "reload": Reload(Asked<verbs::Reload>),
+        "log-level": LogLevel(Asked<verbs::LogLevel>),
+        "block": Block(Asked<verbs::Block>),
+        "unblock": Unblock(Asked<verbs::Unblock>),
+        "disconnect": Disconnect(Asked<verbs::Disconnect>),
+        "drain": Drain(Asked<verbs::Drain>),
+        "shutdown": Shutdown(Asked<verbs::Shutdown>),
+        "metrics": Metrics(Asked<verbs::Metrics>),
+        "logs": Logs(logs::Logs),
+        "slowlog": Slowlog(insight::Slowlog),
+        "hotkeys": Hotkeys(insight::Hotkeys),
+        "acl": Acl(args::Acl),
+        "audit": Audit(args::Audit),
+        "certs": Certs(args::Certs),
+        "doctor": Doctor(args::Doctor),
+        "test": Test(args::Test),
+        "top": Top(args::Top),
+        "demo": Demo(args::Demo),
+        "completions": Completions(args::Completions),
+        "man": Man(args::Man),
+        "version": Version(version::Version),
     }
 }
 
@@ -122,25 +127,23 @@ impl CommandLine {
         Command::extend(Self::command())
     }
 
+    /// One verb with its flags and its help, and none of the others: a process that serves would keep the
+    /// code that defines them in memory. None where the first word is no verb.
+    fn definition_of(word: &OsStr) -> Option<clap::Command> {
+        let (name, define) = Command::DEFINITIONS.iter().find(|(verb, _)| word == *verb)?;
+        let program = clap::Command::new("respgate").max_term_width(100).subcommand_required(true);
+        Some(Global::augment_args(program).subcommand(define(clap::Command::new(*name))))
+    }
+
     /// # Errors
     ///
     /// Help and version that were asked for, and what is wrong with the words.
     pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let matches = Self::definition().try_get_matches_from(words)?;
+        let words: Vec<OsString> = words.into_iter().collect();
+        let verb = words.get(1).and_then(|word| Self::definition_of(word));
+        let matches = verb.unwrap_or_else(Self::definition).try_get_matches_from(words)?;
         Self::from_arg_matches(&matches)
     }
-}
-
-/// The word for which `clap` takes a variant: `LogLevel` is `log-level`.
-fn kebab(variant: &str) -> String {
-    let mut word = String::new();
-    for letter in variant.chars() {
-        if letter.is_ascii_uppercase() && !word.is_empty() {
-            word.push('-');
-        }
-        word.push(letter.to_ascii_lowercase());
-    }
-    word
 }
 
 #[cfg(test)]
@@ -150,7 +153,40 @@ mod tests {
     #[test]
     fn definition_holds_together() {
         CommandLine::definition().debug_assert();
-        assert_eq!(kebab("LogLevel"), "log-level");
+    }
+
+    #[test]
+    fn verb_alone_is_read_as_among_all() {
+        let read = |definition: clap::Command, words: &[&str]| match definition
+            .try_get_matches_from(words)
+        {
+            Ok(matches) => format!(
+                "{:?}",
+                CommandLine::from_arg_matches(&matches).map_err(|error| error.to_string())
+            ),
+            Err(error) => format!("{:?} {error}", error.kind()),
+        };
+        let verbs = CommandLine::definition();
+        let endings: [&[&str]; 8] = [
+            &[],
+            &["--help"],
+            &["-h"],
+            &["--version"],
+            &["--no-such-flag"],
+            &["--config", "a.toml"],
+            &["--quiet", "word"],
+            &["help"],
+        ];
+        for verb in verbs.get_subcommands().map(clap::Command::get_name) {
+            for ending in endings {
+                let words = [&["respgate", verb], ending].concat();
+                let alone =
+                    CommandLine::definition_of(OsStr::new(verb)).expect("a verb of the definition");
+                assert_eq!(read(alone, &words), read(verbs.clone(), &words), "{words:?}");
+            }
+        }
+        assert!(CommandLine::definition_of(OsStr::new("--quiet")).is_none());
+        assert!(CommandLine::definition_of(OsStr::new("Run")).is_none());
     }
 
     #[test]
