@@ -92,11 +92,11 @@ fn server_stalls() {
 #[test]
 fn commands_time_out_and_late_replies_go_nowhere() {
     let mut server = Server::mutual_tls(Brand::Redis);
-    let proxy = Proxy::before(&server, "[upstream.pool]\ncommand_timeout = \"150ms\"\n");
+    let proxy = Proxy::before(&server, "[upstream.pool]\ncommand_timeout = \"1s\"\n");
     let tally = under(&mut server, &proxy, |server| {
         repeat(Duration::from_secs(3), Duration::from_millis(150), || {
             server.hold();
-            sleep(Duration::from_millis(400));
+            sleep(Duration::from_millis(1400));
             server.release();
         });
     });

@@ -20,7 +20,7 @@ import redis
 from application import Application, beside, stop
 from place import PREFIXES, Stage, free_port, two_policies, valkey_server
 
-SECONDS = 180
+SECONDS = 300
 PIECES = 18           # of work for each, so that every way of adding some is used
 # Where each one's numbers begin. No number of a program's own looks like them.
 FIRST = {"one:": 7_310_000, "two:": 7_320_000}

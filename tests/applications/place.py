@@ -73,7 +73,7 @@ class Place(Stage):
 
     def restart(self, seconds):
         self.redis.send_signal(signal.SIGTERM)
-        self.redis.wait(10)
+        self.redis.wait(60)
         self.processes.remove(self.redis)
         time.sleep(seconds)
         self.start_server()

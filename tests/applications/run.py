@@ -21,10 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from application import Application, programs, stop
 from place import FAULTS, Place
 
-WARM_SECONDS = 60     # until every application has done something
+WARM_SECONDS = 180    # until every application has done something
 QUIET_SECONDS = 3     # of undisturbed work before the fault
 AFTER_SECONDS = 20    # of work after it
-SETTLE_SECONDS = 30   # until all accepted work is done
+SETTLE_SECONDS = 90   # until all accepted work is done
 REPEATS = 3           # of a fault for the applications that did worse
 
 

@@ -13,7 +13,7 @@ use support::allowed::{in_any_order, normalise};
 use support::client::{Client, Got, PATIENCE, encode, show};
 use support::pair::{Pair, Shape};
 use support::prefixed::{SCENARIOS, translate};
-use support::real_server::Brand;
+use support::real_server::{Brand, Server, wait_until};
 use support::script::{Line, Scenario, Step, parse};
 
 /// How long silence is watched before it is believed.
@@ -242,7 +242,14 @@ impl<'a> Play<'a> {
             Step::Quiet { client } => self.client(*client)?.quiet(QUIET),
             Step::End { client } => self.client(*client)?.end(),
             Step::Leave { client } => {
+                let count = || self.pair.straight.info("clients", "connected_clients");
+                let before = count();
                 self.clients.remove(client);
+                wait_until("the server has noticed", || count() < before);
+                let [straight, behind] = [&self.pair.straight, &self.pair.behind];
+                wait_until("both servers have the same subscriptions", || {
+                    subscriptions(straight) == subscriptions(behind)
+                });
                 Ok(())
             }
             Step::Blocked(count) => {
@@ -271,6 +278,16 @@ impl<'a> Play<'a> {
         }
         Ok(self.clients.get_mut(&name).unwrap())
     }
+}
+
+/// How many channels and patterns a server has subscribers of.
+fn subscriptions(server: &Server) -> Vec<usize> {
+    let mut observer = server.observer();
+    let mut lines = |what: &str| observer.ask_text(&["PUBSUB", what]).lines().count();
+    let counts = ["CHANNELS", "SHARDCHANNELS"].map(&mut lines);
+    let patterns = observer.ask_text(&["PUBSUB", "NUMPAT"]);
+    let patterns = patterns.trim_start_matches(':').parse().unwrap();
+    counts.into_iter().chain([patterns]).collect()
 }
 
 impl Both {

@@ -78,7 +78,7 @@ fn copy_that_is_read_slowly_is_whole() {
         observer.ask(&["SET", &format!("large:{number}"), &value]);
     }
     let mut stream = TcpStream::connect(format!("127.0.0.1:{}", port(&proxy))).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"REPLCONF rdb-only 1\r\nSYNC\r\n").unwrap();
     let (mut all, mut chunk) = (Vec::new(), vec![0; 4096]);
     loop {
@@ -179,7 +179,7 @@ fn server_is_a_replica_through_respgate() {
     assert_eq!(replica.ask(&["DBSIZE"]), b":100\r\n");
     // REPLCONF ACK goes the other way: the server counts this replica.
     observer.ask(&["SET", "more", "1"]);
-    assert_eq!(observer.ask(&["WAIT", "1", "8000"]), b":1\r\n");
+    assert_eq!(observer.ask(&["WAIT", "1", "50000"]), b":1\r\n");
     assert_eq!(replica.ask(&["GET", "more"]), b"$1\r\n1\r\n");
     // Cut off, it goes on from where it was.
     let mut operator = proxy.client();

@@ -56,7 +56,7 @@ class Fake:
 def run(name, *arguments, **environment):
     """Runs a program as password_command does: in / and with this environment alone."""
     done = subprocess.run([sys.executable, PROGRAMS / name, *arguments], cwd="/", env=environment, text=True,
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout)

@@ -43,11 +43,11 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 "${cli[@]}" --csv SUBSCRIBE news > "$out" &
 subscriber=$!
-for _ in $(seq 200); do
+for _ in $(seq 2000); do
   [[ $("${cli[@]}" PUBLISH news hello) == 1 ]] && break
   sleep 0.02
 done
-for _ in $(seq 200); do
+for _ in $(seq 2000); do
   grep -q '"message","news","hello"' "$out" && break
   sleep 0.02
 done

@@ -11,7 +11,7 @@ protocol, host, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
 def connect(**options):
     return redis.Redis(host=host, port=port, protocol=protocol, decode_responses=True,
-                       socket_timeout=10, **options)
+                       socket_timeout=60, **options)
 
 
 def data(r):
@@ -78,7 +78,7 @@ def messages(r):
 
     def next_message():
         while True:
-            message = pubsub.get_message(timeout=10)
+            message = pubsub.get_message(timeout=60)
             assert message is not None, "no message"
             return message
 
@@ -100,7 +100,7 @@ def blocking(r):
 
     thread = threading.Thread(target=push)
     thread.start()
-    assert list(r.blpop("queue", timeout=5)) == ["queue", "job"]
+    assert list(r.blpop("queue", timeout=30)) == ["queue", "job"]
     thread.join()
     assert r.blpop("queue", timeout=0.1) is None
     assert r.blmove("queue", "done", 0.1) is None
@@ -111,9 +111,9 @@ def scripts(r):
     add = r.register_script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
     assert add(keys=["lua"], args=[5]) == 5 and add(keys=["lua"], args=[5]) == 10
     assert r.eval("return {1, 'two', {3}}", 0) == [1, "two", [3]]
-    with r.lock("guard", timeout=5) as lock:
-        assert lock.owned() and not r.lock("guard", blocking=False, timeout=5).acquire()
-        lock.extend(5)
+    with r.lock("guard", timeout=60) as lock:
+        assert lock.owned() and not r.lock("guard", blocking=False, timeout=60).acquire()
+        lock.extend(60)
     assert not r.exists("guard")
 
 

@@ -10,7 +10,7 @@ protocol, host, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
 def connect(**options):
     return redis.Redis(host=host, port=port, protocol=protocol, decode_responses=True,
-                       socket_timeout=10, **options)
+                       socket_timeout=60, **options)
 
 
 async def worker(r, name):
@@ -27,12 +27,20 @@ async def worker(r, name):
 async def messages(r):
     async with r.pubsub() as pubsub:
         await pubsub.subscribe("news")
-        assert (await pubsub.get_message(timeout=10))["type"] == "subscribe"
+        assert (await pubsub.get_message(timeout=60))["type"] == "subscribe"
         for number in range(50):
             await r.publish("news", str(number))
         for number in range(50):
-            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=10)
+            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=60)
             assert message["data"] == str(number), message
+
+
+async def blocked(r, count):
+    """Waits until the server counts as many blocked clients."""
+    deadline = asyncio.get_running_loop().time() + 60
+    while (await r.info("clients"))["blocked_clients"] != count:
+        assert asyncio.get_running_loop().time() < deadline, f"{count} clients were never blocked"
+        await asyncio.sleep(0.01)
 
 
 async def blocking(r):
@@ -41,13 +49,14 @@ async def blocking(r):
     await asyncio.sleep(0.1)
     await r.rpush("jobs", "one")
     assert list(await pop) == ["jobs", "one"]
+    await blocked(r, 0)
     lost = connect()
     pop = asyncio.create_task(lost.blpop("jobs", timeout=0))
-    await asyncio.sleep(0.1)
+    await blocked(r, 1)
     pop.cancel()
     await asyncio.gather(pop, return_exceptions=True)
     await lost.aclose()
-    await asyncio.sleep(0.2)
+    await blocked(r, 0)
     await r.rpush("jobs", "two")
     assert await r.llen("jobs") == 1
 

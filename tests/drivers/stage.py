@@ -64,7 +64,7 @@ def valkey_server():
 def ask(path, *words):
     """One command on a Unix socket, the first bytes of its reply."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(30)
         connection.connect(path)
         head = f"*{len(words)}\r\n"
         connection.sendall((head + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)).encode())
@@ -154,7 +154,7 @@ address = "127.0.0.1:{self.telemetry_port}"
         def ready():
             if process.poll() is not None:
                 raise RuntimeError("respgate ended:\n" + self.log("respgate"))
-            with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), 30) as connection:
                 connection.sendall(b"PING\r\n")
                 return connection.recv(100)[:5] in (b"+PONG", b"-NOAU")
 
@@ -163,7 +163,7 @@ address = "127.0.0.1:{self.telemetry_port}"
 
     def metric(self, name):
         """The value of one of respgate's metrics, its labels included in the name."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry_port}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry_port}/metrics", timeout=30) as response:
             lines = response.read().decode().splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
@@ -179,7 +179,8 @@ address = "127.0.0.1:{self.telemetry_port}"
         return "\n".join(text.splitlines()[-lines:])
 
     def wait(self, name, ready):
-        for _ in range(500):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
             try:
                 if ready():
                     return

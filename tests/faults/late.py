@@ -45,7 +45,7 @@ def second_try(scene, way):
         connection.sendall(encode(("SET", key, "first")))
     time.sleep(OUTAGE)
     scene.network.forward(True)
-    time.sleep(began + GIVES_UP - time.monotonic())
+    time.sleep(max(0, began + GIVES_UP - time.monotonic()))
     problems, acknowledged = [], list(keys)
     for key, connection in first.items():
         connection.close()

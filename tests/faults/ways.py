@@ -148,7 +148,7 @@ class Way:
     def start(self):
         self.process = self.spawn(self.command())
 
-        for _ in range(500):
+        for _ in range(3000):
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended:\n{self.log()[-2000:]}")
             try:
@@ -258,7 +258,7 @@ class Respgate(Way):
         while self.log().count(" serving ") == served and not self.ended():
             time.sleep(0.02)
         old.terminate()
-        old.wait(20)
+        old.wait(60)
 
 
 class HAProxy(Way):
@@ -272,7 +272,7 @@ class HAProxy(Way):
 
     def replace(self):
         old, self.process = self.process, self.spawn([*self.command(), "-sf", str(self.process.pid)])
-        old.wait(20)
+        old.wait(60)
 
 
 class Stunnel(Way):

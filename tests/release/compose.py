@@ -123,9 +123,9 @@ class Service:
             return True
         kind, *words = check["test"]
         words = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
-        for _ in range(check["retries"] * 10):
+        for _ in range(check["retries"] * 50):
             inside = ["nsenter", "--target", str(self.pid), "--mount", *self.drop, *words]
-            if subprocess.run(inside, capture_output=True, timeout=5, check=False).returncode == 0:
+            if subprocess.run(inside, capture_output=True, timeout=60, check=False).returncode == 0:
                 return True
             time.sleep(0.1)
         return False
@@ -156,7 +156,7 @@ def play(program):
                     yield f"{name} is not healthy"
                     return
             application, respgate, redis = started[2], started[1], started[0]
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while application.log.read_text().split()[-1:] < ["3"] and time.monotonic() < deadline:
                 time.sleep(0.1)
             if application.log.read_text().split()[:3] != ["1", "2", "3"]:

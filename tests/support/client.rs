@@ -12,7 +12,7 @@ use std::time::Duration;
 use respgate::internals::base::clock::now;
 
 /// How long a reply may take before a test calls it missing, on a machine that is busy with compilers too.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// From this size on a write has a thread of its own, so that replies can be read meanwhile.
 const BACKGROUND_WRITE_BYTES: usize = 32 << 10;

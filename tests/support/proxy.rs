@@ -185,6 +185,7 @@ impl Proxy {
         proxy
     }
 
+    /// Afterwards no client is connected: those of the wait are disconnected.
     fn await_ready(&mut self, is_ready: impl Fn(&Got) -> bool) {
         wait_until("respgate answers", || {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -196,6 +197,7 @@ impl Proxy {
             });
             served && TcpStream::connect(("127.0.0.1", self.telemetry_port)).is_ok()
         });
+        wait_until("no client is connected", || self.sum("respgate_client_connections") < 0.5);
     }
 
     pub fn directory(&self) -> &Path {

@@ -50,7 +50,7 @@ fn memory_budget_ends_those_before_login_before_all_others() {
         })
         .collect();
     proxy.await_metric(EVICTED, |count| count >= 300.0);
-    assert!(proxy.metric("respgate_buffer_bytes") <= 5e6);
+    proxy.await_metric("respgate_buffer_bytes", |bytes| bytes <= 5e6);
     honest.send(&["EXEC"]);
     assert!(matches!(honest.next(PATIENCE), Got::Reply(reply) if reply.starts_with(b"*16\r\n")));
     strangers.clear();
@@ -159,7 +159,10 @@ fn memory_of_transactions_is_counted_until_they_are_answered() {
     ];
     for (words, commands) in kinds {
         let server = Server::plain(Brand::Redis);
-        let proxy = Proxy::before(&server, "[limits]\nmemory_budget = \"1GiB\"");
+        let proxy = Proxy::before(
+            &server,
+            "[limits]\nmemory_budget = \"1GiB\"\n[upstream.pool]\ncommand_timeout = \"10m\"",
+        );
         let mut observer = server.observer();
         drop(queue(&proxy, words, commands, 2));
         proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 1e5);
@@ -175,7 +178,7 @@ fn memory_of_transactions_is_counted_until_they_are_answered() {
             counted
         };
         let queued = check("queued");
-        assert_eq!(observer.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]), b"+OK\r\n");
+        assert_eq!(observer.ask(&["CLIENT", "PAUSE", "600000", "WRITE"]), b"+OK\r\n");
         clients.iter_mut().for_each(|client| client.send(&["EXEC"]));
         proxy.await_metric("respgate_commands_in_flight", |commands| commands >= 30.0);
         let runs = check("running");

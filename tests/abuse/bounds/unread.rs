@@ -157,13 +157,14 @@ fn subscriber_that_pauses_stays_connected() {
     }
 }
 
-const ONE_SECOND: &str = "command_timeout = \"1s\"\nmax_connections = 2\nacquire_timeout = \"4s\"";
+const TWO_SECONDS: &str =
+    "command_timeout = \"2s\"\nmax_connections = 2\nacquire_timeout = \"20s\"";
 
 /// The head of a large value and no more holds a pinned connection no longer than a command may take.
 #[test]
 fn large_value_that_stops_is_abandoned() {
     let server = Server::mutual_tls(Brand::Redis);
-    let proxy = Proxy::before(&server, &format!("[upstream.pool]\n{ONE_SECOND}"));
+    let proxy = Proxy::before(&server, &format!("[upstream.pool]\n{TWO_SECONDS}"));
     let value = filler(200 * KIB);
     let request = words(&["SET", "k"], &value);
     let mut half: Vec<Client> = (0..2).map(|_| proxy.client()).collect();
@@ -192,15 +193,15 @@ fn large_value_that_stops_is_abandoned() {
 #[test]
 fn large_value_that_comes_slowly_is_carried() {
     let server = Server::mutual_tls(Brand::Redis);
-    let proxy = Proxy::before(&server, "[upstream.pool]\ncommand_timeout = \"500ms\"");
+    let proxy = Proxy::before(&server, "[upstream.pool]\ncommand_timeout = \"1500ms\"");
     let value = filler(300 * KIB);
     let mut client = proxy.client();
     let began = now();
     for piece in words(&["SET", "k"], &value).chunks(25 * KIB) {
         client.send_raw(piece);
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(150));
     }
-    assert!(began.elapsed() > Duration::from_secs(1));
+    assert!(began.elapsed() > Duration::from_millis(1600));
     expect(&mut client, b"+OK\r\n");
     assert_eq!(server.observer().ask(&["STRLEN", "k"]), b":307200\r\n");
 }

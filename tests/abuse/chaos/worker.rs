@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::support::client::{Client, Got, Target, encode, show};
 
 /// Longer than respgate's own deadlines: silence for this long is a lost reply.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// On a slow machine a worker goes on until it has done so many.
 const ROUNDS_MIN: usize = 6;

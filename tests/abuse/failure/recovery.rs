@@ -15,6 +15,8 @@ use super::support::real_server::{Brand, Server, wait_until};
 const CLIENTS: usize = 40;
 const READS: usize = 30;
 const ALL: usize = CLIENTS * READS;
+/// The first reply of a connection takes so long: silence that is no longer than some such times holds nothing back.
+const SLOW: Duration = Duration::from_millis(300);
 /// What may be sent again however little was sent before.
 const RESERVE: usize = 1024;
 
@@ -39,6 +41,8 @@ fn reads_beyond_the_budget_are_not_sent_again() {
         let server = FakeServer::start();
         server.order("GET k", Order::Never, usize::MAX);
         let proxy = before(&server, "", &format!("max_retries = 9\nbudget = {part}"));
+        server.order("SET slow", Order::Late(SLOW), 1);
+        assert_eq!(proxy.client().ask_text(&["SET", "slow", "1"]), "+OK");
         let _clients = reads(&proxy);
         wait_until("all have come", || server.count("GET k") == ALL);
         for loss in 1..=losses {

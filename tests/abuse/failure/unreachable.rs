@@ -27,10 +27,10 @@ fn server_that_is_down_is_reported_at_once_and_found_again() {
     wait_until("it is noticed", || is_unavailable(&client.ask_text(&["SET", "k", "2"])));
     // Each would wait for 200 ms.
     let start = now();
-    for _ in 0..100 {
+    for _ in 0..400 {
         assert!(is_unavailable(&client.ask_text(&["GET", "k"])));
     }
-    assert!(now() - start < Duration::from_secs(10), "no client waits for what will not come");
+    assert!(now() - start < Duration::from_secs(40), "no client waits for what will not come");
     assert!(is_unavailable(&client.ask_text(&["WATCH", "k"])));
     assert!(is_unavailable(&client.ask_text(&["SELECT", "3"])));
     assert_eq!(client.ask_text(&["CLIENT", "GETNAME"]), "$-1", "respgate itself is well");

@@ -42,7 +42,7 @@ fn large_request_that_is_too_long_leaves_those_before_it_alone() {
 #[test]
 fn large_request_that_stops_is_not_executed_and_the_one_before_it_may_be() {
     let server = FakeServer::start();
-    let proxy = before(&server, "command_timeout = \"300ms\"", "");
+    let proxy = before(&server, "command_timeout = \"1s\"", "");
     let mut client = proxy.client();
     assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
     server.order("INCR", Order::Never, 1);

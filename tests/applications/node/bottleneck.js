@@ -4,7 +4,7 @@ const Bottleneck = require('bottleneck');
 const { error, first, last, note, port, produce } = require('./ledger');
 
 const limiter = new Bottleneck({
-  id: 'limited', datastore: 'ioredis', clientOptions: { port }, maxConcurrent: 2, reservoir: last - first,
+  id: 'limited', datastore: 'ioredis', clientOptions: { port }, clientTimeout: 120_000, maxConcurrent: 2, reservoir: last - first,
 });
 limiter.on('error', () => {}); // a lost connection
 produce(async (number) => {

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 
 from ledger import FIRST, LAST, PORT, VARIED, error, note, stopping
 
-SETTINGS = RedisSettings(port=PORT, retry=Retry(ExponentialBackoff(cap=2, base=0.05), 12),
+SETTINGS = RedisSettings(port=PORT, conn_timeout=60, retry=Retry(ExponentialBackoff(cap=2, base=0.05), 12),
                          retry_on_error=[ConnectionError, TimeoutError])
 
 

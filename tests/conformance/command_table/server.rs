@@ -76,7 +76,7 @@ impl Server {
             tries += 1;
             std::thread::sleep(Duration::from_millis(10));
         };
-        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Self { process, connection: BufReader::new(connection), _directory: directory }
     }
 

@@ -67,7 +67,7 @@ async function messages(r) {
 
 async function blocking(r) {
   const waiting = connect();
-  const pop = waiting.blpop("queue", 5);
+  const pop = waiting.blpop("queue", 30);
   await new Promise((resolve) => setTimeout(resolve, 100));
   await r.rpush("queue", "job");
   assert.deepEqual(await pop, ["queue", "job"]);

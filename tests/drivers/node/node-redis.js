@@ -67,7 +67,7 @@ async function messages(r) {
 
 async function blocking(r) {
   const waiting = await connect();
-  const pop = waiting.blPop("queue", 5);
+  const pop = waiting.blPop("queue", 30);
   await new Promise((resolve) => setTimeout(resolve, 100));
   await r.rPush("queue", "job");
   assert.equal((await pop).element, "job");
@@ -88,7 +88,7 @@ async function tracking() {
   await other.set("cached", "1");
   assert.equal(await cached.get("cached"), "1");
   await other.set("cached", "2");
-  for (let i = 0; i < 100 && (await cached.get("cached")) !== "2"; i++) {
+  for (let i = 0; i < 6000 && (await cached.get("cached")) !== "2"; i++) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   assert.equal(await cached.get("cached"), "2");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use respgate::internals::base::clock::now;
 use serde_json::Value;
 
-use super::support::client::{Client, Got, PATIENCE, Target};
+use super::support::client::{Client, Got, PATIENCE, Target, encode};
 use super::support::proxy::{Proxy, directory};
 use super::support::real_server::{Brand, Server, wait_until};
 use super::{file_sink, lines, of, proxy, verify};
@@ -32,7 +32,8 @@ fn full(server: &Server, path: &Path, settings: &str) -> (Proxy, Client) {
     }
     wait_until("the queue is full", || {
         let answered = client.next(Duration::from_millis(300));
-        answered == Got::Silence || is_refused(&answered)
+        let is_full = proxy.metric("respgate_audit_queue_bytes") > 48_000.0;
+        (answered == Got::Silence || is_refused(&answered)) && is_full
     });
     (proxy, client)
 }
@@ -43,14 +44,13 @@ fn commands_of_a_pipeline_wait_together_no_longer_than_one() {
     let path = directory.path().join("audit.log");
     let (proxy, _client) = full(&server, &path, "on_overflow = \"block\"\nwait = \"500ms\"");
     let (mut client, began) = (proxy.client(), now());
-    for _ in 0..20 {
-        client.send(&["GET", "app1:k"]);
-    }
-    for _ in 0..20 {
+    client.send_raw(&encode(&["GET", "app1:k"]).repeat(100));
+    for _ in 0..100 {
         assert!(is_refused(&client.next(PATIENCE)));
     }
     let took = now() - began;
-    assert!((Duration::from_millis(500)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    // One after the other they would wait for 50 s.
+    assert!((Duration::from_millis(500)..Duration::from_secs(25)).contains(&took), "{took:?}");
 }
 
 /// Clients come and go while nothing can be written; a command waits, and passes once something can.

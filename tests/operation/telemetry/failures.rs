@@ -35,6 +35,9 @@ pub fn budget(moved: &Moved) {
         server.port
     );
     let proxy = Proxy::serving(directory, target, telemetry, &text);
+    // Replies that take long: what comes behind a silence of some milliseconds is not held back.
+    server.order("SET slow", Order::Late(Duration::from_millis(300)), 1);
+    proxy.client().ask(&["SET", "slow", "1"]);
     let mut clients: Vec<_> = (0..40).map(|_| proxy.client()).collect();
     let reads = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(30);
     clients.iter_mut().for_each(|client| client.send_raw(&reads));

@@ -128,12 +128,15 @@ fn outage_is_waiting_and_not_the_servers_time() {
     proxy.await_metric("respgate_upstream_up", |up| up < 0.5);
     client.send(&["GET", "k"]);
     wait_until("it waits", || proxy.metric("respgate_commands_in_flight") > 0.5);
-    std::thread::sleep(Duration::from_millis(700));
+    std::thread::sleep(Duration::from_millis(1200));
     server.come_up();
     client.reply();
     let list = json(&proxy, &["slowlog"]);
     let slow = slow_of(&list, "get");
-    assert!(micros(slow, "waiting") >= 600_000 && micros(slow, "upstream") < 600_000, "{slow:#}");
+    assert!(
+        micros(slow, "waiting") >= 1_100_000 && micros(slow, "upstream") < 1_100_000,
+        "{slow:#}"
+    );
 }
 
 #[test]
@@ -236,7 +239,7 @@ fn slow_commands_of_a_pipeline_are_listed_with_their_own_keys() {
     let (open, other) = (Target::Tcp(free_port()), Target::Unix(directory.path().join("other")));
     let listeners = [listener(&open, ""), listener(&other, "policy = \"other\"")].concat();
     let head = configuration(&server, &listeners, OPEN_POLICY, telemetry);
-    let head = head.replace("[policy]", "pool.command_timeout = \"300ms\"\n[policy]");
+    let head = head.replace("[policy]", "pool.command_timeout = \"800ms\"\n[policy]");
     let text = format!(
         "{head}\n[policies.other]\nacl = \"+@all ~* &*\"\nkeys = {{ mode = \"rewrite\", prefix = \"app:\" }}\n\
          scripts = {{ mode = \"declared-keys\" }}\n[admin]\nsocket = {socket:?}\n[slowlog]\nthreshold = \"40ms\"\n\
@@ -278,7 +281,7 @@ fn slow_commands_of_a_pipeline_are_listed_with_their_own_keys() {
         assert_eq!(listed, expected.map(|(command, key)| (command.to_owned(), key)), "{list:#}");
         // One that is given up is slow, too.
         json(&proxy, &["slowlog", "reset"]);
-        let reply = client.ask(&["EVAL", spin, "1", "lost", "600000"]);
+        let reply = client.ask(&["EVAL", spin, "1", "lost", "1200000"]);
         let list = json(&proxy, &["slowlog"]);
         let slow = slow_of(&list, "eval");
         assert_eq!(

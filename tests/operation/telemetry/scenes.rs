@@ -26,7 +26,7 @@ pub fn ordinary_traffic(moved: &Moved) {
     let head = configuration(&server, &listeners.concat(), "+@all -flushall ~* &*", telemetry);
     let text = format!(
         "{head}\n[policies.watched]\nacl = \"+@read ~*\"\nmode = \"observe\"\n\
-         [limits]\nmax_clients = 6\nidle_timeout = \"2s\"\nmax_bulk = \"2MiB\"\n\
+         [limits]\nmax_clients = 6\nmax_bulk = \"2MiB\"\n\
          output_hard = \"4MiB\"\noutput_soft = \"2MiB\"\n[drain]\nmin = \"1s\"\nmax = \"1s\"\n"
     );
     let mut proxy = Proxy::configured(directory, targets[0].clone(), telemetry, &text);
@@ -120,7 +120,6 @@ pub fn ordinary_traffic(moved: &Moved) {
             "client_connections_rejected_total{reason=\"max_clients\"}",
             "client_connections{listener=\"unix\"}",
             "log_events_dropped_total",
-            "client_disconnects_total{reason=\"idle\"}",
             "client_disconnects_total{reason=\"client\"}",
             "client_disconnects_total{reason=\"protocol_error\"}",
             "upstream_disconnects_total{reason=\"client_left\"}",
@@ -160,15 +159,17 @@ pub fn limits_of_clients(moved: &Moved) {
     std::fs::write(&secret, "secret").unwrap();
     let listener = listener(&target, &format!("password_file = {secret:?}"));
     let head = configuration(&server, &listener, "+@all ~* &*", telemetry);
-    let limits = "memory_budget = \"1MiB\"\nlogin_timeout = \"1s\"\ntransfer_timeout = \"1s\"";
+    let limits = "memory_budget = \"1MiB\"\nlogin_timeout = \"2s\"\ntransfer_timeout = \"1s\"\nidle_timeout = \"2s\"";
     let proxy =
         Proxy::configured(directory, target, telemetry, &format!("{head}\n[limits]\n{limits}\n"));
     let ended = |reason: &str| format!("client_disconnects_total{{reason={reason:?}}}");
     let _silent = proxy.client();
+    let mut idle = proxy.client();
+    idle.ask(&["AUTH", "secret"]);
     let mut half = proxy.client();
     half.ask(&["AUTH", "secret"]);
     half.send_raw(b"*2\r\n$3\r\nGE");
-    moved.until(&proxy, &[&ended("login_timeout"), &ended("stalled")]);
+    moved.until(&proxy, &[&ended("login_timeout"), &ended("idle"), &ended("stalled")]);
     let mut named = proxy.client();
     named.ask(&["AUTH", "secret"]);
     named.send(&["CLIENT", "SETNAME", &"n".repeat(1_500_000)]);

@@ -179,7 +179,7 @@ async fn server_that_sends_nothing_or_nonsense() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let settings = upstream(port, None, ServerAuth::default());
-    let pool = Pool { connect_timeout: Duration::from_millis(200), ..settings.pool.clone() };
+    let pool = Pool { connect_timeout: Duration::from_secs(1), ..settings.pool.clone() };
     let credentials = Credentials::open(&settings.auth).unwrap();
     let settings = Upstream { pool, ..settings };
     let dialer = Dialer::new(Target::of(&settings).unwrap(), &settings, None, credentials);

