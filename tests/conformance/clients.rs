@@ -258,7 +258,7 @@ fn monitor_shows_no_health_checks() {
     for mode in ["shared", "session"] {
         let server = Server::mutual_tls(Brand::Redis);
         let sections = format!(
-            "[upstream.pool]\nmode = \"{mode}\"\nhealth_check_interval = \"50ms\"\nmin_idle = 2\n"
+            "[upstream.pool]\nmode = \"{mode}\"\nhealth_check_interval = \"100ms\"\nmin_idle = 2\n"
         );
         let proxy = Proxy::before(&server, &sections);
         let (mut monitor, mut client) = (proxy.client(), proxy.client());

@@ -41,7 +41,10 @@ fn degraded_after(outage_wait: &str, server: &Server, acl: &str, sections: &str)
     let text = configuration(server, &listener(&target, ""), acl, telemetry);
     let outage = format!("outage_wait = {outage_wait:?}\n{sections}");
     let text = text.replace("[policy]", &format!("{outage}\n[policy]\ndegraded = \"miss\""));
-    Proxy::configured(home, target, telemetry, &text)
+    let proxy = Proxy::configured(home, target, telemetry, &text);
+    // On a slow machine the first connection takes longer than `outage_wait`.
+    wait_until("the server is reached", || proxy.metric("respgate_upstream_up") > 0.5);
+    proxy
 }
 
 fn clients(of: impl Fn() -> Client) -> [Client; 2] {

@@ -8,8 +8,7 @@ use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
 use super::{LATE, before, ends, line, stays_silent};
 
-const QUICK: &str =
-    "[upstream.pool]\nhealth_check_interval = \"60ms\"\ncommand_timeout = \"400ms\"\n";
+const QUICK: &str = "[upstream.pool]\nhealth_check_interval = \"60ms\"\ncommand_timeout = \"2s\"\n";
 
 /// Whether the server has had a PING on a connection that is subscribed, or has keys tracked, and answered it.
 fn is_probed(observer: &mut Client) -> bool {
@@ -74,7 +73,7 @@ fn client_that_caches_sees_nothing_of_the_probes_on_its_connection() {
 #[test]
 fn subscription_without_an_answer_ends_with_an_error() {
     let server = FakeServer::start();
-    let proxy = before(&server, "command_timeout = \"400ms\"", "");
+    let proxy = before(&server, "command_timeout = \"1s\"", "");
     for words in [["SUBSCRIBE", "c"], ["PSUBSCRIBE", "c*"], ["UNSUBSCRIBE", "c"]] {
         server.order(words[0], Order::Never, 1);
         let mut client = proxy.client();
