@@ -159,7 +159,7 @@ pub fn limits_of_clients(moved: &Moved) {
     std::fs::write(&secret, "secret").unwrap();
     let listener = listener(&target, &format!("password_file = {secret:?}"));
     let head = configuration(&server, &listener, "+@all ~* &*", telemetry);
-    let limits = "memory_budget = \"1MiB\"\nlogin_timeout = \"2s\"\ntransfer_timeout = \"1s\"\nidle_timeout = \"2s\"";
+    let limits = "memory_budget = \"1MiB\"\nlogin_timeout = \"2s\"\ntransfer_timeout = \"1s\"\nidle_timeout = \"3s\"";
     let proxy =
         Proxy::configured(directory, target, telemetry, &format!("{head}\n[limits]\n{limits}\n"));
     let ended = |reason: &str| format!("client_disconnects_total{{reason={reason:?}}}");
