@@ -1,4 +1,4 @@
-//! Reads a socket in large pieces for a reader of small ones.
+//! Reads a socket in large pieces for a reader of small ones, and notes whether any byte was written to it.
 //!
 //! Owns: [`ReadAhead`]. Never knows: TLS.
 
@@ -21,17 +21,35 @@ pub(crate) struct ReadAhead<S> {
     /// Read and not yet asked for. Without capacity: reads go straight to the reader.
     ahead: BytesMut,
     idle_reads: u8,
+    /// The socket has taken bytes since [`Self::forget_written`].
+    has_written: bool,
 }
 
 impl<S> ReadAhead<S> {
     #[must_use]
     pub(crate) fn new(inner: S) -> Self {
-        Self { inner, ahead: BytesMut::new(), idle_reads: 0 }
+        Self { inner, ahead: BytesMut::new(), idle_reads: 0, has_written: false }
     }
 
     #[must_use]
     pub(crate) const fn socket(&self) -> &S {
         &self.inner
+    }
+
+    /// What is written from here on is noted.
+    pub(super) const fn forget_written(&mut self) {
+        self.has_written = false;
+    }
+
+    /// Whether the socket has taken bytes since then.
+    #[must_use]
+    pub(super) const fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    fn note_written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.has_written |= matches!(written, Poll::Ready(Ok(1..)));
+        written
     }
 }
 
@@ -78,7 +96,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.note_written(written)
     }
 
     fn poll_write_vectored(
@@ -86,7 +105,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.note_written(written)
     }
 
     fn is_write_vectored(&self) -> bool {

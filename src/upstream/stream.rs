@@ -101,11 +101,11 @@ impl Stream {
         })
     }
 
-    /// Writes once; how many bytes were taken.
+    /// Writes once; how many bytes were taken, or may have been.
     ///
     /// # Errors
     ///
-    /// Why the connection has ended.
+    /// Why the connection has ended; the server has none of these bytes.
     #[inline]
     pub(super) fn poll_send(
         &mut self,
@@ -113,10 +113,30 @@ impl Stream {
         bytes: &[u8],
     ) -> Poll<Result<usize, UpstreamDisconnect>> {
         debug_assert!(!bytes.is_empty(), "nothing is written");
-        match ready!(Pin::new(self).poll_write(cx, bytes)) {
-            Ok(count @ 1..) => Poll::Ready(Ok(count)),
-            Ok(0) | Err(_) => Poll::Ready(Err(UpstreamDisconnect::Reset)),
+        if let Kind::Tls(stream) = &mut self.kind {
+            return Self::poll_encrypt(stream, cx, bytes);
         }
+        Poll::Ready(match ready!(Pin::new(self).poll_write(cx, bytes)) {
+            Ok(count @ 1..) => Ok(count),
+            Ok(0) | Err(_) => Err(UpstreamDisconnect::Reset),
+        })
+    }
+
+    /// One write through TLS is several to the socket. Where a later one fails, the server may have what was written
+    /// before, and the failure hides how much that is: then all counts as written, and the next call fails.
+    fn poll_encrypt(
+        stream: &mut TlsStream<ReadAhead<TcpStream>>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, UpstreamDisconnect>> {
+        let bytes = bytes.get(..limits::TLS_WRITE_BYTES_MAX).unwrap_or(bytes);
+        stream.get_mut().0.forget_written();
+        let written = ready!(Pin::new(&mut *stream).poll_write(cx, bytes));
+        Poll::Ready(match written {
+            Ok(count @ 1..) => Ok(count),
+            Ok(0) | Err(_) if stream.get_ref().0.has_written() => Ok(bytes.len()),
+            Ok(0) | Err(_) => Err(UpstreamDisconnect::Reset),
+        })
     }
 
     /// Ready when the socket has all that was written: TLS may keep some of it.
@@ -256,5 +276,53 @@ mod tests {
         drop(far);
         assert_eq!(read(&mut stream), Err(UpstreamDisconnect::Eof));
         assert_eq!(send(&mut stream), Err(UpstreamDisconnect::Reset));
+    }
+
+    /// A server that has read `bytes` of what comes after the handshake resets the connection.
+    fn resetting(bytes: usize) -> (u16, rustls::pki_types::CertificateDer<'static>) {
+        let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(pair.signing_key.serialize_der());
+        let trusted = pair.cert.der().clone();
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![trusted.clone()], key.unwrap())
+            .unwrap();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let mut socket = listener.accept().unwrap().0;
+            let mut tls = rustls::ServerConnection::new(std::sync::Arc::new(config)).unwrap();
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket).unwrap();
+            }
+            io::Read::read_exact(&mut socket, &mut vec![0; bytes]).unwrap();
+            SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        });
+        (port, trusted)
+    }
+
+    #[test]
+    fn bytes_that_tls_has_sent_before_it_fails_count_as_written() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let bytes = vec![0; 4 << 20];
+        for _ in 0..20 {
+            let (port, trusted) = resetting(20_000);
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(trusted).unwrap();
+            let config =
+                rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+            let written = runtime.block_on(async {
+                let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let name = "localhost".try_into().unwrap();
+                let tls = connector.connect(name, ReadAhead::new(socket)).await.unwrap();
+                let (mut stream, mut written) = (Stream::tls(tls), 0);
+                while let Ok(count) = poll_fn(|cx| stream.poll_send(cx, &bytes)).await {
+                    written += count;
+                }
+                written
+            });
+            assert!(written > 0, "the server has 20000 bytes of them");
+        }
     }
 }

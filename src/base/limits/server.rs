@@ -85,6 +85,8 @@ pub(crate) const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
 pub(crate) const SERVER_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that one pinned connection encrypts before other tasks get their turn.
 pub(crate) const LEASE_WRITE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes encrypted at once for the server: so many may have been sent when the connection fails meanwhile.
+pub(crate) const TLS_WRITE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes read at once of replies whose client has closed.
 pub(crate) const ABANDONED_READ_BYTES: usize = 4096;
 /// Age below which what a server answers does not close a pooled connection.
