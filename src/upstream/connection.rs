@@ -242,7 +242,9 @@ impl Connection {
         }
         accepted.into_iter().for_each(|accepted| self.handle_relogin(accepted));
         self.note_arrival();
-        self.note_flow();
+        if self.stall.note_arrival(pipeline.reply_bytes(), bytes.len(), now) {
+            self.note_flow();
+        }
         if result.is_err() {
             self.lose(UpstreamDisconnect::Protocol);
         } else {

@@ -26,6 +26,8 @@ pub(super) enum Advice {
 pub(super) struct Stall {
     fastest: Option<Duration>,
     not_before: Option<Instant>,
+    /// When the reply began that has come in part.
+    reply_since: Option<Instant>,
 }
 
 impl Stall {
@@ -33,6 +35,20 @@ impl Stall {
     pub(super) fn note_reply(&mut self, took: Duration) {
         self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
         debug_assert!(self.fastest.is_some_and(|fastest| fastest <= took), "one was faster");
+    }
+
+    /// So many bytes have `come`; with them, that much of a reply has which goes on. Returns whether the line flows: a
+    /// reply that goes on for long holds up what is behind it, however often a byte of it comes.
+    pub(super) fn note_arrival(&mut self, reply: Option<usize>, come: usize, now: Instant) -> bool {
+        debug_assert!(self.reply_since.is_none_or(|since| since <= now), "a reply begins later");
+        let since = |all: usize| self.reply_since.filter(|_| all > come).unwrap_or(now);
+        self.reply_since = reply.map(since);
+        !self.reply_is_long(now)
+    }
+
+    fn reply_is_long(&self, now: Instant) -> bool {
+        let age = |since| now.saturating_duration_since(since);
+        self.reply_since.is_some_and(|since| age(since) >= limits::STALL_REPLY_AGE)
     }
 
     /// Another connection is being dialed.
@@ -44,6 +60,10 @@ impl Stall {
     /// What follows when nothing has arrived since `silent_since`, although a reply is outstanding.
     pub(super) fn advise(&self, now: Instant, silent_since: Instant) -> Advice {
         debug_assert!(silent_since <= now, "silence has begun");
+        let silent_since = match self.reply_since.filter(|_| self.reply_is_long(now)) {
+            Some(since) => since.min(silent_since),
+            None => silent_since,
+        };
         let latest = now + limits::STALL_DIAL_INTERVAL;
         debug_assert!(self.not_before.is_none_or(|at| at <= latest), "relief is put off too long");
         let silent = now.saturating_duration_since(silent_since);
@@ -85,6 +105,25 @@ mod tests {
         stall.note_attempt(since + ms(250));
         assert_eq!(stall.advise(since + ms(1249), since), Advice::Hold, "one is under way");
         assert_eq!(stall.advise(since + ms(1250), since), Advice::Relieve);
+    }
+
+    #[test]
+    fn reply_that_goes_on_for_long_requests_relief_however_often_bytes_come() {
+        let since = crate::base::clock::now();
+        let mut stall = Stall::default();
+        let age = u64::try_from(limits::STALL_REPLY_AGE.as_millis()).unwrap();
+        assert!(stall.note_arrival(Some(10), 10, since));
+        for (at, long) in [(age / 2, false), (age - 1, false), (age, true), (age * 9, true)] {
+            let now = since + ms(at);
+            assert_eq!(stall.note_arrival(Some(11), 1, now), !long, "{at}");
+            let advice = if long { Advice::Relieve } else { Advice::Flow };
+            assert_eq!(stall.advise(now, now), advice, "{at}");
+        }
+        // The next one begins in the same reading.
+        assert!(stall.note_arrival(Some(10), 20, since + ms(age * 9)));
+        assert!(stall.note_arrival(Some(11), 1, since + ms(age * 10 - 1)));
+        assert!(stall.note_arrival(None, 5, since + ms(age * 20)), "it has ended");
+        assert_eq!(stall.advise(since + ms(age * 20), since + ms(age * 20)), Advice::Flow);
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub(crate) const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
 pub(crate) const SERVER_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that one pinned connection encrypts before other tasks get their turn.
 pub(crate) const LEASE_WRITE_BYTES_MAX: usize = 64 * 1024;
+/// Age of a reply that still arrives, from which on another connection carries what is behind it.
+pub(crate) const STALL_REPLY_AGE: Duration = Duration::from_secs(2);
 /// Bytes encrypted at once for the server: so many may have been sent when the connection fails meanwhile.
 pub(crate) const TLS_WRITE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes read at once of replies whose client has closed.

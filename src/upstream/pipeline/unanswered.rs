@@ -478,6 +478,11 @@ impl<W> Pipeline<W> {
         self.scanner.in_progress()
     }
 
+    /// How much has come of the reply that goes on.
+    pub(in crate::upstream) fn reply_bytes(&self) -> Option<usize> {
+        self.begun.then_some(self.begun_bytes)
+    }
+
     /// Whether a request is written that must not be written again, and whose owner still waits for it.
     pub fn has_outstanding_writes(&self) -> bool {
         let mut end = 0;

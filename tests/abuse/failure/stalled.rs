@@ -3,6 +3,7 @@
 //! Owns: shared connections that are held up, what goes on another one, what waits. Never knows: dead
 //! connections, servers that answer no client.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use respgate::internals::base::clock::now;
@@ -27,6 +28,35 @@ fn soon(client: &mut Client, words: &[&str]) -> String {
     let taken = now() - start;
     assert!(taken < SOON, "{words:?} took {taken:?}: {text}");
     text
+}
+
+/// Bytes of the reply come far more often than a server is waited for that holds up a line.
+#[test]
+fn reply_that_comes_byte_by_byte_delays_no_other_client() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "command_timeout = \"8s\"", "");
+    let (mut reader, mut other) = (proxy.client(), proxy.client());
+    assert_eq!(other.ask_text(&["SET", "k", "v"]), "+OK");
+    server.order("GET large", Order::Never, 1);
+    reader.send(&["GET", "large"]);
+    let connection = server.connection_of("GET large");
+    let ended = AtomicBool::new(false);
+    let replies = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            server.push_bytes(connection, b"$1000000\r\n");
+            let until = now() + 2 * SOON;
+            while !ended.load(Ordering::Relaxed) && now() < until {
+                server.push_bytes(connection, b"x");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let lines: [&[&str]; 3] = [&["GET", "k"], &["SET", "k", "w"], &["GET", "k"]];
+        let replies = lines.map(|words| other.ask_text(words));
+        ended.store(true, Ordering::Relaxed);
+        replies
+    });
+    assert_eq!(replies, ["$1\r\nv", "+OK", "$1\r\nw"]);
+    assert!(!server.is_closed(connection), "the reader still gets its reply");
 }
 
 #[test]
