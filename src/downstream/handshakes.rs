@@ -3,6 +3,7 @@
 //! Owns: [`Handshakes`]. Never knows: accepting, requests, files.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::tls::{self, ListenerStore, TlsError};
 use crate::upstream::ReadAhead;
 
 /// The handshakes in progress, the oldest first. An application completes its own within a few round trips: with too
-/// many in progress, the oldest is the one that is not going to be completed.
+/// many in progress, one that is not going to be completed makes room.
 #[derive(Debug)]
 pub(super) struct Handshakes {
     store: ListenerStore,
@@ -72,7 +73,8 @@ impl Handshakes {
         let mut in_progress = self.in_progress.borrow_mut();
         let mut ended = None;
         if in_progress.len() >= most
-            && let Some((_, Handshake { address, task })) = in_progress.pop_first()
+            && let Some(number) = least_hopeful(&in_progress)
+            && let Some(Handshake { address, task }) = in_progress.remove(&number)
         {
             if let Some(task) = task {
                 task.abort();
@@ -94,6 +96,16 @@ impl Handshakes {
             own.task = Some(task);
         }
     }
+}
+
+/// The oldest of the address that has most in progress: no address takes the places of the others.
+fn least_hopeful(in_progress: &BTreeMap<u64, Handshake>) -> Option<u64> {
+    let mut addresses: BTreeMap<&str, (usize, Reverse<u64>)> = BTreeMap::new();
+    for (number, handshake) in in_progress {
+        let address = handshake.address.rsplit_once(':').map_or("", |(address, _)| address);
+        addresses.entry(address).or_insert((0, Reverse(*number))).0 += 1;
+    }
+    addresses.into_values().max().map(|(_, Reverse(oldest))| oldest)
 }
 
 impl InProgress {

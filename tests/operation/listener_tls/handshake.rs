@@ -1,11 +1,12 @@
 //! Handshakes that fail, and handshakes that do not end.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use respgate::internals::tls::dev_certs::{CertRequest, Role};
+use socket2::{Domain, Socket, Type};
 
 use super::certs::{DAY, Lab};
 use super::support::real_server::wait_until;
@@ -90,6 +91,29 @@ fn silent_handshakes_give_way_to_others() {
     wait_until("the first made room, the others followed", || in_progress() == 31.0);
     bench.proxy.await_log(&["TLS-E212"]);
     drop(silent);
+    wait_until("none is left", || in_progress() == 0.0);
+}
+
+/// A client that connects from another address of this machine.
+fn connect_from(address: [u8; 4], port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn handshakes_of_one_address_leave_those_of_others_alone() {
+    let bench = Bench::new("max_handshakes = 32\nhandshake_timeout = \"60s\"", "", "");
+    let mut first = connect_from([127, 0, 0, 1], bench.port);
+    let in_progress = || bench.proxy.metric("respgate_client_tls_handshakes_in_progress");
+    wait_until("the first has begun", || in_progress() == 1.0);
+    let others: Vec<_> = (0..100).map(|_| connect_from([127, 0, 0, 2], bench.port)).collect();
+    wait_until("the others made room", || bench.failures("overload") == 69.0);
+    first.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let waits = first.read(&mut [0; 8]).unwrap_err();
+    assert_eq!(waits.kind(), ErrorKind::WouldBlock, "it was ended for them");
+    drop((first, others));
     wait_until("none is left", || in_progress() == 0.0);
 }
 
