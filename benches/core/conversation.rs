@@ -128,9 +128,10 @@ impl Host for Around {
     fn with_context<R>(
         &mut self,
         moment: &Moment<'_>,
-        judge: impl FnOnce(&mut Context<'_>) -> R,
+        out: &mut BytesMut,
+        judge: impl FnOnce(&mut Context<'_>, &mut BytesMut) -> R,
     ) -> R {
-        judge(&mut Context {
+        let mut ctx = Context {
             policy: &self.policy,
             auth: &self.auth,
             limits: moment.limits,
@@ -148,7 +149,8 @@ impl Host for Around {
             multi_permission: &mut self.multi_permission,
             limiters: &self.limiters,
             request_scratch: &mut self.request_scratch,
-        })
+        };
+        judge(&mut ctx, out)
     }
 
     fn take_wire(&mut self) -> BytesMut {

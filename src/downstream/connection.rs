@@ -3,12 +3,13 @@
 //! Owns: [`Connection`]: the client's socket, and in which order things are asked for. Never knows: what is
 //! decided of what comes.
 
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tokio::io::ReadBuf;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 
 use super::account::{Account, report_end};
@@ -47,7 +48,7 @@ pub(super) struct Connection<S> {
     pending: Option<Box<Pending>>,
     /// The stream may keep some of what was written: TLS does when the socket is full.
     unflushed: bool,
-    /// The socket had nothing more when it was asked in this turn, and will wake the task.
+    /// The socket had nothing more when it was asked, and will wake the task.
     socket_empty: bool,
     timer: Option<Pin<Box<Sleep>>>,
     late_wake: LazyBox<LateWake>,
@@ -106,7 +107,7 @@ impl<S: ClientStream> Connection<S> {
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         self.links.worker.forget_wall_time();
-        self.socket_empty = false;
+        self.socket_empty &= self.stream.is_quiet();
         access::notice(&mut self.conversation, &mut self.links);
         if self.links.entry.is_to_end() {
             access::end(&mut self.conversation, &self.links.entry);
@@ -369,14 +370,16 @@ impl<S: ClientStream> Connection<S> {
         progress |= self.links.entry.is_wanted() && self.serve_want();
         if self.reads() {
             let mut scratch = self.links.worker.take_scratch();
-            // A read that did not fill the buffer has emptied the socket: the second one returns
-            // `Pending` without a system call, and registers the waker.
-            for _ in 0..2 {
-                let filled = self.read(cx, &mut scratch);
-                progress |= filled.is_some();
-                if filled.is_none_or(|filled| filled == scratch.len()) || !self.reads() {
-                    break;
-                }
+            let read = match self.stream.read_now(&mut scratch) {
+                Some(read) => Poll::Ready(read),
+                None => self.stream.poll_fill(cx, &mut scratch),
+            };
+            let filled = self.handle_read(read, &scratch);
+            progress |= filled.is_some();
+            // That the socket is empty is known then: no system call, but the waker is registered.
+            if filled.is_some_and(|filled| filled < scratch.len()) && self.reads() {
+                let read = self.stream.poll_fill(cx, &mut scratch);
+                progress |= self.handle_read(read, &scratch).is_some();
             }
             self.links.worker.return_scratch(scratch);
         }
@@ -388,31 +391,30 @@ impl<S: ClientStream> Connection<S> {
         !self.socket_empty && self.conversation.wants_bytes(&self.links)
     }
 
-    /// Reads once and takes in what was there; returns how much, or nothing when that was nothing.
-    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Option<usize> {
-        let mut buf = ReadBuf::new(scratch);
-        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
-        let filled = buf.filled().len();
+    /// Takes in what a read has found at the beginning of `scratch`; returns how much, if anything.
+    fn handle_read(&mut self, read: Poll<io::Result<usize>>, scratch: &[u8]) -> Option<usize> {
         match read {
             Poll::Pending => {
-                self.socket_empty = true;
-                return None;
+                // Without budget tokio has not asked the socket, and has woken the task for that.
+                self.socket_empty = has_budget_remaining();
+                None
             }
-            Poll::Ready(Ok(())) if filled > 0 => {
+            Poll::Ready(Ok(filled)) if filled > 0 => {
                 self.conversation.note_received();
                 access::refresh(&mut self.conversation, &mut self.links);
                 let bytes = scratch.get(..filled).unwrap_or_default();
                 self.conversation.handle_bytes(bytes, &mut self.links);
+                Some(filled)
             }
             Poll::Ready(end) => {
                 self.links.note_left(self.conversation.session().in_flight() > 0);
                 match end {
-                    Ok(()) => self.conversation.handle_eof(),
+                    Ok(_) => self.conversation.handle_eof(),
                     Err(_) => self.conversation.handle_reset(),
                 }
+                Some(0)
             }
         }
-        Some(filled)
     }
 
     /// Writes as much as the client takes.

@@ -183,7 +183,8 @@ impl Host for Links {
     fn with_context<R>(
         &mut self,
         moment: &Moment<'_>,
-        judge: impl FnOnce(&mut Context<'_>) -> R,
+        out: &mut BytesMut,
+        judge: impl FnOnce(&mut Context<'_>, &mut BytesMut) -> R,
     ) -> R {
         let Self { worker, access, policy, limiters, .. } = self;
         let server = worker.upstream.server();
@@ -211,7 +212,7 @@ impl Host for Links {
             limiters,
             request_scratch,
         };
-        judge(&mut ctx)
+        worker.buffers.lend(out, |out| judge(&mut ctx, out))
     }
 
     fn take_wire(&mut self) -> BytesMut {

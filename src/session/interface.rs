@@ -15,6 +15,7 @@ use super::expect::Expect;
 use super::figures::Figures;
 use super::judged::Judged;
 use super::limiter::{HeldSlot, Waiter};
+use super::listening::Listening;
 use super::pinning::Pinning;
 use super::queue::Class;
 use super::remote::Remote;
@@ -419,7 +420,8 @@ impl Session {
     /// Whether the session may be closed without loss: no transaction, no watch, no subscription.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let engaged = self.watch.is_on() || self.listening.is_any() || self.transacts_on_own();
+        let listens = self.listening.allocated().is_some_and(Listening::is_any);
+        let engaged = self.watch.is_on() || listens || self.transacts_on_own();
         self.is_settled() && self.transaction.is_none() && !engaged
     }
 
@@ -433,7 +435,7 @@ impl Session {
     #[must_use]
     #[inline(always)]
     pub fn is_streaming(&self) -> bool {
-        self.listening.is_streaming()
+        self.listening.allocated().is_some_and(Listening::is_streaming)
     }
 
     /// The name of its user.

@@ -10,6 +10,7 @@ use super::admission::Halt;
 use super::context::Context;
 use super::expect::Expect;
 use super::judged::Denial;
+use super::listening::Listening;
 use super::queue::Class;
 use super::residue::Residue;
 use super::state::Session;
@@ -32,7 +33,7 @@ pub(super) fn judge(
     out: &mut BytesMut,
 ) -> Step {
     debug_assert!(session.opening.is_none(), "no request while one waits for a connection");
-    if session.listening.is_streaming() {
+    if session.is_streaming() {
         return replication::judge_streaming(session, request, ctx);
     }
     if session.awaited.is_any() {
@@ -163,7 +164,7 @@ fn database_then(session: &Session) -> u32 {
 /// Whether the policy puts another prefix before names than when this session subscribed or
 /// began to track: messages without a request have the old one.
 fn names_have_changed(session: &Session, spec: &Spec, ctx: &Context<'_>) -> bool {
-    session.listening.brings_names()
+    session.listening.allocated().is_some_and(Listening::brings_names)
         && !spec.keys.is_empty()
         && session.listening.names().map(|names| &**names) != ctx.policy.prefix()
 }

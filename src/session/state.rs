@@ -205,7 +205,7 @@ impl Session {
         let blocks = |front: &Remote| front.class == Class::Blocking;
         self.transaction.is_none()
             && self.awaited.commands().is_none()
-            && !self.listening.is_any()
+            && !self.listening.allocated().is_some_and(Listening::is_any)
             && !self.watch.is_on()
             && !self.watch.is_lost()
             && self.flags == ConnectionFlags::default()
@@ -226,7 +226,7 @@ impl Session {
     #[inline(always)]
     pub(super) fn pinning(&self) -> Pinning {
         let own = |own: &Own| own.is_bound() || self.watch.is_on();
-        if self.listening.is_any() || self.entry.is_target() {
+        if self.listening.allocated().is_some_and(Listening::is_any) || self.entry.is_target() {
             Pinning::Living(self.listening.cause())
         } else if self.flags.any() || self.own.as_deref().is_some_and(own) {
             Pinning::Living(Cause::Session)
@@ -241,7 +241,7 @@ impl Session {
 
     /// Whether anything may come that is not asked for.
     pub(super) fn receives_messages(&self) -> bool {
-        self.listening.is_any() || self.entry.is_target()
+        self.listening.allocated().is_some_and(Listening::is_any) || self.entry.is_target()
     }
 
     /// What shall become of the pinned connection, if there is one.

@@ -124,6 +124,26 @@ impl Buffers {
         self.ending.set((self.ending.get() + after).saturating_sub(before));
     }
 
+    /// Calls `write` with `out`, or while that has no room with an empty buffer that is `out` from then on only if
+    /// something was written.
+    #[inline(always)]
+    pub fn lend<R>(&self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> R) -> R {
+        if out.capacity() > 0 {
+            return write(out);
+        }
+        let recent = &mut *self.recent.borrow_mut();
+        if recent.capacity() == 0 {
+            *recent = self.get_older();
+        }
+        // The task that would hand them out ends, and with it its connection.
+        assert!(recent.is_empty(), "a buffer holds another client's bytes");
+        let result = write(recent);
+        if !recent.is_empty() {
+            *out = std::mem::take(recent);
+        }
+        result
+    }
+
     /// An empty buffer, used before if there is one.
     #[must_use]
     #[inline]
@@ -185,6 +205,25 @@ impl Drop for Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lent_buffer_is_kept_by_those_who_write() {
+        let buffers = Buffers::new(1000);
+        let mut out = BytesMut::new();
+        buffers.lend(&mut out, |out| assert!(out.capacity() > 0, "it has room"));
+        assert_eq!(out.capacity(), 0, "nothing was written");
+        let place = buffers.lend(&mut out, |out| {
+            out.extend_from_slice(b"first");
+            out.as_ptr()
+        });
+        assert_eq!((&*out, out.as_ptr()), (&b"first"[..], place), "it is not copied");
+        buffers.lend(&mut out, |out| out.extend_from_slice(b", second"));
+        assert_eq!(&*out, b"first, second");
+        let mut other = BytesMut::new();
+        buffers.lend(&mut other, |out| out.extend_from_slice(b"third"));
+        assert_eq!(&*other, b"third");
+        assert_eq!(&*out, b"first, second");
+    }
 
     #[test]
     fn buffers_of_two_threads_are_within_one_budget() {

@@ -194,11 +194,8 @@ impl Mailbox {
                 self.arrived.set(Some(now));
                 self.buffers.get_arrived()
             });
-            if arrived.bytes.capacity() == 0 {
-                arrived.bytes = self.buffers.get();
-            }
             debug_assert_eq!(item.size(), bytes.len(), "each byte is an item's");
-            arrived.bytes.extend_from_slice(bytes);
+            self.buffers.lend(&mut arrived.bytes, |arrived| arrived.extend_from_slice(bytes));
             arrived.items.push(item);
         }
         if let Some(waker) = inner.waker.take() {
@@ -266,7 +263,10 @@ impl Mailbox {
             let sizes = items.iter().map(Delivery::size);
             debug_assert_eq!(sizes.sum::<usize>(), bytes.len(), "each byte is an item's");
             take(items.drain(..), bytes);
-            self.buffers.put(std::mem::take(bytes));
+            // Often they are the client's output now.
+            if bytes.capacity() > 0 {
+                self.buffers.put(std::mem::take(bytes));
+            }
             self.buffers.put_arrived(arrived);
         }
         if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {

@@ -47,8 +47,8 @@ impl BulkPacer {
 
     /// What holds whenever a round is over.
     pub(super) fn check_invariants(&self, now: Instant) {
-        let most = now + limits::BULK_PAUSE;
-        debug_assert!(self.paused_until.is_none_or(|until| until <= most), "a pause has an end");
+        let ends = |until| until <= now + limits::BULK_PAUSE;
+        debug_assert!(self.paused_until.is_none_or(ends), "a pause has an end");
         let due = self.rounds < FREE_ROUNDS || self.rounds.is_multiple_of(ROUNDS_BETWEEN_PAUSES);
         debug_assert!(due || !self.is_paused(now), "a pause begins between two pauses");
     }

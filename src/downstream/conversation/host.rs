@@ -85,11 +85,13 @@ pub enum Notice {
 /// The surroundings of a conversation. Every call returns at once; what takes time is a
 /// [`PendingStep`], whose end is reported to the conversation.
 pub trait Host {
-    /// Judges a request: calls `judge` with what is to be known of the world at `moment`.
+    /// Judges a request: calls `judge` with what is to be known of the world at `moment`, and with room for what
+    /// respgate answers behind `out`.
     fn with_context<R>(
         &mut self,
         moment: &Moment<'_>,
-        judge: impl FnOnce(&mut Context<'_>) -> R,
+        out: &mut BytesMut,
+        judge: impl FnOnce(&mut Context<'_>, &mut BytesMut) -> R,
     ) -> R;
 
     /// What [`Step::SendWire`](crate::session::Step::SendWire) and [`Step::Ask`](crate::session::Step::Ask)

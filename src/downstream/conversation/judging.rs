@@ -16,13 +16,13 @@ pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) 
     debug_assert!(of.waiting == PendingStep::No, "judged while it waits");
     debug_assert!(!of.is_ending() && !of.session.is_cut(), "a request behind the end");
     debug_assert!(of.inbound.body == Body::No, "a request within another one");
-    host.lend_buffer(&mut of.out);
     let Conversation { session, inbound, out, leased, limits, now, .. } = of;
     let request = inbound.request(bytes);
     let (key, has_lease) = (session.key(), leased.is_here);
     let prefers_lease = session.prefers_lease();
     let moment = Moment { limits, key, has_lease, prefers_lease, now: *now };
-    let judged = host.with_context(&moment, |ctx| session.handle_request(&request, ctx, out));
+    let judged =
+        host.with_context(&moment, out, |ctx, out| session.handle_request(&request, ctx, out));
     // A request may have a companion.
     debug_assert!(
         session.in_flight() <= limits.max_in_flight + 1,

@@ -49,6 +49,7 @@ impl Conversation {
     pub const fn note_received(&mut self) {
         debug_assert!(!self.inbound.eof, "something comes behind the end");
         self.last_received = self.now;
+        self.active = self.now;
     }
 
     /// Takes what is kept and can be taken now. Returns whether anything happened.
@@ -439,7 +440,7 @@ impl Conversation {
         if let Some(why) = overflow {
             self.end_now(why);
         }
-        if let Some(cut) = self.ending.cut_at {
+        if let Some(cut) = self.cut_at() {
             // A reply was cut in its middle: whatever followed would be taken for its rest.
             self.out.truncate(cut);
             self.end_lost();

@@ -110,6 +110,7 @@ impl Sending {
     ) {
         if let Err(why) = sent {
             let before = session.in_flight();
+            host.lend_buffer(out);
             session.handle_loss(ticket, Loss::Unavailable(why), out);
             debug_assert!(session.in_flight() < before, "what is not sent waits for its reply");
             host.not_sent(Loss::Unavailable(why));

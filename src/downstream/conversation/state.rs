@@ -35,7 +35,8 @@ pub struct Conversation {
     pub(super) ending: LazyBox<Ending>,
     pub(super) now: Instant,
     pub(super) last_received: Instant,
-    last_sent: Instant,
+    /// When anything last came from the client or went to it.
+    pub(super) active: Instant,
 }
 
 impl Conversation {
@@ -53,7 +54,7 @@ impl Conversation {
             ending: LazyBox::default(),
             now,
             last_received: now,
-            last_sent: now,
+            active: now,
         }
     }
 
@@ -119,15 +120,12 @@ impl Conversation {
             "a request waits on no connection"
         );
         debug_assert!(!ends || self.is_consumed(), "bytes are kept of a client that is not read");
-        debug_assert!(
-            self.ending.cut_at.is_none_or(|at| at <= self.out.len()),
-            "cut behind the end"
-        );
+        debug_assert!(self.cut_at().is_none_or(|at| at <= self.out.len()), "cut behind the end");
         // A HELLO that names a user binds a connection of its own before it has one.
         debug_assert!(ends || is_here || !session.only_listens(), "nothing comes to it any more");
         debug_assert!(
-            self.last_received <= self.now && self.last_sent <= self.now,
-            "in the future"
+            self.last_received <= self.active && self.active <= self.now,
+            "in the future, or not noted"
         );
         let wants_lease = !ends && matches!(self.waiting, PendingStep::Lease(_));
         debug_assert!(!wants_lease || !is_here, "it waits for what it has");
@@ -141,8 +139,8 @@ impl Conversation {
 
     /// When anything last came from the client or went to it.
     #[must_use]
-    pub fn active_at(&self) -> Instant {
-        self.last_received.max(self.last_sent)
+    pub const fn active_at(&self) -> Instant {
+        self.active
     }
 
     /// When the client last read a part of its pending output, or sent something while none was pending.
@@ -158,7 +156,7 @@ impl Conversation {
     }
 
     pub fn is_ending(&self) -> bool {
-        self.ending.reason.is_some()
+        self.ending.allocated().is_some_and(|ending| ending.reason.is_some())
     }
 
     #[must_use]
@@ -181,7 +179,13 @@ impl Conversation {
     /// Whether nothing is left to be done about what shared connections have delivered, unless they deliver more.
     #[inline(always)]
     pub fn is_up_to_date(&self) -> bool {
-        self.ending.cut_at.is_none() && self.is_simple()
+        self.cut_at().is_none() && self.is_simple()
+    }
+
+    /// Where half a reply ends in the output that goes no further.
+    #[inline]
+    pub(super) fn cut_at(&self) -> Option<usize> {
+        self.ending.allocated().and_then(|ending| ending.cut_at)
     }
 
     /// Whether no byte of the client waits.
@@ -239,7 +243,7 @@ impl Conversation {
     #[inline(always)]
     pub fn handle_written(&mut self, wrote: usize) -> Option<BytesMut> {
         if wrote > 0 {
-            self.last_sent = self.now;
+            self.active = self.now;
             self.outlet.allocated_mut().into_iter().for_each(|it| it.note(wrote, self.now));
             self.allow_slow_end();
         }
@@ -256,20 +260,10 @@ impl Conversation {
     /// The client has taken something that was not in the output, and not the `rest` of it.
     pub fn handle_written_through(&mut self, wrote: bool, rest: &[u8]) {
         if wrote {
-            self.last_sent = self.now;
+            self.active = self.now;
         }
         self.out.extend_from_slice(rest);
         self.check_invariants();
-    }
-
-    /// Room for output, where there is none.
-    #[inline]
-    pub fn lend_buffer(&mut self, lend: impl FnOnce() -> BytesMut) {
-        if self.out.capacity() == 0 {
-            self.out = lend();
-            // The task that would write them ends, and with it the client's connection.
-            assert!(self.out.is_empty(), "another client's replies");
-        }
     }
 
     /// The request just presented may have made the client another user.
@@ -425,7 +419,8 @@ impl Conversation {
     }
 
     fn allow_slow_end(&mut self) {
-        let Some((ClientDisconnect::UpstreamLost, until)) = &mut self.ending.reason else { return };
+        let reason = self.ending.allocated_mut().and_then(|ending| ending.reason.as_mut());
+        let Some((ClientDisconnect::UpstreamLost, until)) = reason else { return };
         if *until > self.now && !self.out.is_empty() {
             *until = self.outlet.prolong(*until, self.now, self.limits.output_soft_time);
             debug_assert!(*until > self.now, "the client gets no time for its last replies");
@@ -483,7 +478,7 @@ impl Conversation {
         if !self.is_ending() && !self.inbound.eof {
             return None;
         }
-        let settled = self.session.is_settled() || self.ending.cut_at.is_some();
+        let settled = self.session.is_settled() || self.cut_at().is_some();
         let finished = settled && self.out.is_empty() && flushed;
         if let Some((why, until)) = self.ending.reason {
             return (finished || self.now >= until).then_some(why);

@@ -87,10 +87,11 @@ impl Host for Surroundings<'_> {
     fn with_context<R>(
         &mut self,
         moment: &Moment<'_>,
-        judge: impl FnOnce(&mut Context<'_>) -> R,
+        out: &mut BytesMut,
+        judge: impl FnOnce(&mut Context<'_>, &mut BytesMut) -> R,
     ) -> R {
         assert_eq!(self.lease.is_some(), moment.has_lease, "it has what it thinks it has");
-        judge(&mut Context {
+        let mut ctx = Context {
             policy: self.policy,
             auth: self.auth,
             limits: moment.limits,
@@ -108,7 +109,8 @@ impl Host for Surroundings<'_> {
             multi_permission: self.multi_permission,
             limiters: self.limiters,
             request_scratch: self.request_scratch,
-        })
+        };
+        judge(&mut ctx, out)
     }
 
     fn take_wire(&mut self) -> BytesMut {
