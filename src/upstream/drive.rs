@@ -127,10 +127,6 @@ impl Driver<'_> {
         self.carrier.ended().is_some()
     }
 
-    fn has_outstanding_replies(&self) -> bool {
-        self.shared.inner.borrow().line.pipeline.has_outstanding_replies()
-    }
-
     fn may_write(&self) -> bool {
         !self.write_blocked && !self.carrier.poll_write(&self.shared.inner.borrow().line).is_empty()
     }
@@ -138,7 +134,8 @@ impl Driver<'_> {
     /// Others may be about to add to what is written next: after a batch, or while replies are outstanding, every
     /// task that is ready gets one turn first. A lone client pays nothing.
     fn awaits_others(&self) -> bool {
-        self.last_batch_owners > 1 || self.has_outstanding_replies()
+        self.last_batch_owners > 1
+            || self.shared.inner.borrow().line.pipeline.has_outstanding_replies()
     }
 
     /// One turn; ready when the connection has ended, or when others get a turn before the rest is written.
@@ -163,6 +160,7 @@ impl Driver<'_> {
     }
 
     fn look(&mut self, cx: &Context<'_>) {
+        self.beside.carry_detached(self.shared);
         let mut inner = self.shared.inner.borrow_mut();
         let (context, link) = (self.context, &self.link);
         self.carrier.handle_turn(&mut inner.line, || context.freshness(link), clock::now);
@@ -251,6 +249,9 @@ impl Driver<'_> {
         }
         drop(inner);
         self.act(cx);
+        if !waits {
+            self.beside.detach_reader(self.shared);
+        }
         waits
     }
 

@@ -9,6 +9,7 @@ use super::ended::Ended;
 use super::outage::{Overdue, Patience};
 use super::owner::Owner;
 use super::pipeline::Pipeline;
+use super::pipeline::detached::Detached;
 /// How often requests that wait for a connection are looked at.
 pub use crate::base::limits::CONNECT_WAIT_TICK as WAIT_TICK;
 use crate::resp::Protocol;
@@ -45,6 +46,8 @@ pub enum Need {
 #[derive(Debug)]
 pub struct Line<W> {
     pub pipeline: Pipeline<Owner<W>>,
+    /// Requests of a session that reads slowly: they follow on a connection of its own.
+    detached: Option<Box<Detached<Owner<W>>>>,
     /// There is a connection, logged in.
     up: bool,
     /// Since when there is no connection, or none that has proven itself; `None` before the first.
@@ -64,6 +67,7 @@ impl<W> Line<W> {
         let pipeline = Pipeline::completing(protocol, || Some(Owner::Completion));
         Self {
             pipeline,
+            detached: None,
             up: false,
             down_since: None,
             idle: true,
@@ -177,7 +181,7 @@ impl<W> Line<W> {
             Ended::Replaced(_) => return (Next::Serve, 0),
             Ended::Closed | Ended::Idle => {
                 debug_assert!(
-                    self.pipeline.is_empty(),
+                    self.pipeline.is_empty() && self.detached.is_none(),
                     "a connection ends when no reply is outstanding"
                 );
                 self.up = false;
@@ -193,6 +197,7 @@ impl<W> Line<W> {
         self.up = false;
         self.down_since.get_or_insert(now);
         let exhausted = self.pipeline.handle_loss(may_repeat, report);
+        self.attach();
         debug_assert!(
             !self.pipeline.has_outstanding_replies(),
             "no reply is outstanding without a connection"
@@ -208,6 +213,7 @@ impl<W> Line<W> {
             self.up || !self.pipeline.has_outstanding_replies(),
             "no reply is outstanding without a connection"
         );
+        self.attach();
         self.up = false;
         self.down_since.get_or_insert(now);
         let protocol = self.pipeline.protocol();
@@ -217,8 +223,57 @@ impl<W> Line<W> {
         lost
     }
 
+    /// Takes the requests out of the line that the session which is receiving a reply can get answered elsewhere.
+    pub fn detach_reader(&mut self, id: impl Fn(&W) -> usize)
+    where
+        W: Clone,
+    {
+        debug_assert!(self.up && self.closing, "what is new comes behind what was taken out");
+        if self.detached.is_none() {
+            let id = |owner: &Owner<W>| owner.session().map(&id);
+            self.detached = Detached::of_reader(&mut self.pipeline, id).map(Box::new);
+        }
+        self.check_invariants();
+    }
+
+    /// What was taken out, once its session waits for nothing else here. With no `room` for another connection it is
+    /// in line again.
+    #[inline]
+    pub fn take_detached(
+        &mut self,
+        room: bool,
+        id: impl Fn(&W) -> usize,
+    ) -> Option<Pipeline<Owner<W>>> {
+        let detached = self.detached.as_ref()?;
+        if !detached.may_follow(&self.pipeline, |owner| owner.session().map(&id)) {
+            return None;
+        }
+        debug_assert!(self.up, "what was taken out is in line without a connection");
+        if !room {
+            self.attach();
+            return None;
+        }
+        self.detached.take().map(|detached| detached.requests)
+    }
+
+    /// What was taken out is in line again, behind everything else.
+    fn attach(&mut self) {
+        if let Some(detached) = self.detached.take() {
+            self.pipeline.put_behind(detached.requests);
+            debug_assert!(!self.pipeline.is_empty(), "what was taken out is lost");
+        }
+    }
+
+    /// Memory for requests in line, and for those taken out.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let detached = self.detached.as_ref().map_or(0, |it| it.requests.held_bytes());
+        self.pipeline.held_bytes() + detached
+    }
+
     /// What holds whenever a method returns.
     fn check_invariants(&self) {
+        debug_assert!(self.up || self.detached.is_none(), "what was taken out is forgotten");
         debug_assert!(!self.up || !self.idle, "a connection is there and none is made");
         debug_assert!(
             self.up || !self.pipeline.has_outstanding_replies(),

@@ -280,6 +280,11 @@ impl Mailbox {
         if self.is_closed() { 0 } else { self.inner.borrow().len() + self.unread.get() }
     }
 
+    /// Whether what it has not read comes near the limit at which the session is ended.
+    pub(super) fn is_near_limit(&self) -> bool {
+        self.backlog() >= self.limit.get() / limits::DETACHING_SHARE
+    }
+
     /// Registers a waker for when the client has read some. The session's task looks at its time limits.
     pub(super) fn wait_for_reader(&self, waker: &Waker) {
         let waker = Some(waker.clone());

@@ -5,6 +5,7 @@
 
 mod deferred;
 mod delivery;
+pub(in crate::upstream) mod detached;
 mod entry;
 pub(in crate::upstream) mod pinned;
 mod secret;
@@ -27,8 +28,7 @@ use secret::Secrets;
 /// First in, first out: the order of RESP.
 #[derive(Debug)]
 pub struct Pipeline<W> {
-    /// Every request that is not fully answered, in line; kept until then so that it can be sent again, on a
-    /// pinned connection only until it is written.
+    /// Every request in line, until it is fully answered; on a pinned connection only until it is written.
     bytes: BytesMut,
     /// Bytes of requests in line that are written.
     written: usize,

@@ -220,6 +220,14 @@ impl<M: Member> Registry<M> {
         self.check_invariants();
     }
 
+    /// `member` takes nothing new from the beginning.
+    pub fn insert_aside(&self, member: &Rc<M>) {
+        debug_assert!(self.has_room(), "more are set aside than may be");
+        member.retire();
+        self.aside.borrow_mut().push(Rc::clone(member));
+        self.check_invariants();
+    }
+
     /// Its task has ended.
     pub fn forget(&self, shared: &Rc<M>) {
         self.aside.borrow_mut().retain(|aside| !Rc::ptr_eq(aside, shared));

@@ -235,7 +235,7 @@ impl Shared {
             self.context.metrics.tombstones(difference(inner.tombstones, abandoned));
             inner.tombstones = abandoned;
         }
-        let held = inner.line.pipeline.held_bytes();
+        let held = inner.line.held_bytes();
         if inner.charged >= held + limits::CHARGE_STEP_BYTES || (held == 0 && inner.charged > 0) {
             self.context.buffers.adjust(inner.charged, held);
             inner.charged = held;

@@ -81,6 +81,9 @@ pub(crate) const COMPLETION_RETRY_MIN: Duration = Duration::from_millis(100);
 pub(crate) const COMPLETION_RETRY_MAX: Duration = Duration::from_secs(2);
 /// Unread bytes of one reply from which on a client counts as a slow reader.
 pub(crate) const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
+/// The part of `output_hard` from which on unread replies of a slow reader are too many for a connection that others
+/// wait on: its next requests follow on one of its own.
+pub(crate) const DETACHING_SHARE: usize = 4;
 /// Sending the end of a connection to the server.
 pub(crate) const SERVER_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that one pinned connection encrypts before other tasks get their turn.

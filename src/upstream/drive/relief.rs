@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::upstream::carrier::Dialed;
 use crate::upstream::dial::ServerConnection;
+use crate::upstream::drive::serving::report_lost;
 use crate::upstream::failure::DialError;
 use crate::upstream::mailbox::Mailbox;
 use crate::upstream::not_primary::is_primary;
@@ -63,6 +64,47 @@ impl Beside<'_> {
             (self.begin)(&next, None);
             self.set_aside(from, &next);
         }
+    }
+
+    /// The session whose large reply is being received reads slowly, and others wait behind it. What it has asked
+    /// besides follows on a connection of its own, if there may be one more.
+    pub(super) fn detach_reader(self, from: &Rc<Shared>) {
+        let mut inner = from.inner.borrow_mut();
+        let reader = inner.line.pipeline.reader().and_then(Owner::session);
+        let is_near_limit = reader.is_some_and(|reader| reader.is_near_limit());
+        if is_near_limit && from.is_aside() && self.registry.has_room() {
+            inner.line.detach_reader(id_of);
+        }
+    }
+
+    /// Begins the connection that carries what was taken out of the line, once its session has the rest.
+    #[inline]
+    pub(super) fn carry_detached(self, from: &Rc<Shared>) {
+        let room = self.registry.has_room();
+        let detached = from.inner.borrow_mut().line.take_detached(room, id_of);
+        detached.into_iter().for_each(|detached| self.begin_beside(from, detached));
+    }
+
+    fn begin_beside(self, from: &Rc<Shared>, detached: Pipeline<Owner<Rc<Mailbox>>>) {
+        if detached.owners().filter_map(Owner::session).all(|mailbox| mailbox.is_closed()) {
+            let session = |(owner, ticket, loss): (Owner<_>, _, _)| {
+                owner.into_session().map(|mailbox| (mailbox, ticket, loss))
+            };
+            return report_lost(detached.into_losses().filter_map(session).collect());
+        }
+        tracing::debug!(
+            requests = detached.len(),
+            "a client reads large replies slowly; it gets the next ones on another connection"
+        );
+        let next = from.beside();
+        for mailbox in detached.owners().filter_map(Owner::session) {
+            mailbox.note_moved(next.number());
+        }
+        next.inner.borrow_mut().line.pipeline = detached;
+        debug_assert!(!next.inner.borrow().line.pipeline.has_outstanding_replies(), "sent before");
+        self.registry.insert_aside(&next);
+        debug_assert!(next.is_aside() && !next.is_up(), "what is new goes there");
+        (self.begin)(&next, None);
     }
 
     fn set_aside(self, from: &Rc<Shared>, next: &Rc<Shared>) {

@@ -232,16 +232,27 @@ impl<W> Pipeline<W> {
         W: Clone,
     {
         let bound = self.bound(&id);
+        self.take_out(|_, entry| {
+            let id = id(&entry.owner);
+            !entry.abandoned && id.is_some_and(|id| bound.binary_search(&id).is_err())
+        })
+    }
+
+    /// Takes out the requests that `moves` names, by their places in line. The replies to those that are written go
+    /// nowhere.
+    pub(super) fn take_out(&mut self, moves: impl Fn(usize, &Entry<W>) -> bool) -> Self
+    where
+        W: Clone,
+    {
         let before = (self.line.len(), self.abandoned);
         let old = std::mem::take(&mut self.bytes);
-        let (mut moved, mut start) = (Self::new(self.protocol), 0);
+        let (mut moved, mut start, mut index) = (Self::new(self.protocol), 0, 0..);
         let (written, bytes, abandoned) = (self.written, &mut self.bytes, &mut self.abandoned);
         self.line.retain_mut(|entry| {
             let (sent, end) = (start < written, start + entry.len);
             let request = old.get(start..end).unwrap_or_default();
             start = end;
-            let moves = !entry.abandoned
-                && id(&entry.owner).is_some_and(|id| bound.binary_search(&id).is_err());
+            let moves = index.next().is_some_and(|index| moves(index, entry));
             if moves {
                 let attempts = entry.attempts.saturating_add(u8::from(sent));
                 moved.bytes.extend_from_slice(request);

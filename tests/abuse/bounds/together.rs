@@ -82,6 +82,32 @@ fn steady_readers_of_long_pipelines_are_all_served() {
     assert_eq!(proxy.metric("respgate_client_disconnects_total{reason=\"memory_budget\"}"), 0.0);
 }
 
+/// Each requests several values in one pipeline, each value a third of what a client may leave unread, and pauses
+/// before it reads: the server serves that, and so does respgate.
+#[test]
+fn pipelines_of_large_replies_are_served_to_slow_readers_that_share_a_connection() {
+    const GETS: usize = 6;
+    let (server, proxy) = stage("output_hard = \"9MiB\"");
+    server.observer().ask(&["SETRANGE", "large", "2999999", "x"]);
+    let mut clients: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.ask(&["PING"]);
+    }
+    for client in &mut clients {
+        client.send_raw(&encode(&["GET", "large"]).repeat(GETS));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let mut other = proxy.client();
+    assert_eq!(other.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
+    for client in &mut clients {
+        for number in 0..GETS {
+            let got = client.next(PATIENCE);
+            assert!(matches!(&got, Got::Reply(it) if it.len() > 3_000_000), "{number}");
+        }
+        assert_eq!(client.ask(&["ECHO", "b"]), b"$1\r\nb\r\n");
+    }
+}
+
 /// Announcing much costs nothing.
 #[test]
 fn announcements_are_not_believed() {

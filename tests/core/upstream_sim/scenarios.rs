@@ -266,6 +266,49 @@ fn slow_reader_is_not_awaited_while_others_are_in_line_behind_it() {
     check_answered(&world, OTHER, other, 0..20);
 }
 
+/// Several large replies to one session that reads slowly: those that have not begun come on a connection of its own,
+/// which waits for it, and others are answered at once.
+#[test]
+fn slow_reader_gets_its_next_replies_on_a_connection_of_its_own() {
+    let mut world = world();
+    world.model.stop_reading(SESSION);
+    let write = ask(&mut world, SESSION, Kind::Write);
+    let large = [(); 3].map(|()| ask(&mut world, SESSION, Kind::Large));
+    let other = ask(&mut world, OTHER, Kind::Large);
+    pass(&mut world, ms(50));
+    check_answered(&world, SESSION, write, 0..20);
+    check_answered(&world, SESSION, large[0], 0..20);
+    check_answered(&world, OTHER, other, 0..20);
+    assert_eq!(end(&world, SESSION, large[1]), None, "it is not read to its end");
+    pass(&mut world, ms(1000));
+    assert_eq!(end(&world, SESSION, large[1]), None, "the server is not silent");
+    world.model.read_all();
+    pass(&mut world, ms(50));
+    check_answered(&world, SESSION, large[2], 1000..1200);
+    assert_eq!(world.asides(), 0, "what was set aside has ended");
+    world.check_executions();
+}
+
+/// A write is in line between two replies to a session that reads slowly: what was requested behind it is executed
+/// behind it.
+#[test]
+fn replies_to_a_slow_reader_do_not_overtake_its_writes() {
+    let mut world = world();
+    world.model.stop_reading(SESSION);
+    let kinds = [Kind::Large, Kind::Large, Kind::Write, Kind::Large, Kind::Read];
+    let asked = kinds.map(|kind| ask(&mut world, SESSION, kind));
+    ask(&mut world, OTHER, Kind::Write);
+    pass(&mut world, ms(50));
+    for ticket in &asked[..3] {
+        check_answered(&world, SESSION, *ticket, 0..20);
+    }
+    assert_eq!(end(&world, SESSION, asked[3]), None, "it is not read to its end");
+    world.model.read_all();
+    pass(&mut world, ms(50));
+    check_answered(&world, SESSION, asked[4], 50..200);
+    world.check_executions();
+}
+
 /// Sessions are spread over several connections, each of which is replaced by itself.
 #[test]
 fn several_connections_of_a_key_carry_sessions_in_turn() {

@@ -863,6 +863,7 @@ impl World {
                 Step::Succeed => self.replace(life),
                 Step::Relieve => self.relieve(at, life),
                 Step::Look => {
+                    self.carry_detached(life);
                     let Life { line, live, .. } = &mut *life;
                     if let Some(live) = live {
                         let (freshness, now) = (self.freshness(live.wire), self.now);
@@ -924,6 +925,9 @@ impl World {
             }
             if slow == Some(true) {
                 break;
+            }
+            if slow == Some(false) && life.is_aside() && self.registry.has_room() {
+                life.line.detach_reader(|session| *session);
             }
             let Some(live) = &mut life.live else { break };
             let Some(arrival) = self.server.read(live.wire, self.now) else { break };
@@ -1150,6 +1154,22 @@ impl World {
     /// Another one for the same key, which is to take everything new.
     fn beside(&mut self, life: &Life) -> Rc<Entry> {
         self.begin(life.entry.key, life.entry.keep, life.line.closing)
+    }
+
+    /// What was taken out of the line of a session that reads slowly gets a connection of its own.
+    fn carry_detached(&mut self, life: &mut Life) {
+        let room = self.registry.has_room();
+        let Some(detached) = life.line.take_detached(room, |session| *session) else { return };
+        let entry = self.beside(life);
+        let next = entry.at;
+        self.log(|| format!("{} goes on with {} on {next}", life.entry.at, detached.len()));
+        for session in detached.owners().filter_map(Owner::session) {
+            self.places[*session].1 = Some(next);
+        }
+        let other = self.lives[next].as_mut().unwrap();
+        other.line.pipeline = detached;
+        other.line.closing = true;
+        self.registry.insert_aside(&entry);
     }
 
     fn step_aside(&mut self, life: &mut Life) {
