@@ -12,6 +12,7 @@ pub use super::handshake_limit::Waiter;
 pub use super::holder::Holder;
 pub use super::idle::{Checked, Pooled};
 pub use super::line::{Line, Next, WAIT_TICK};
+pub use super::missing::{MissingDatabases, Selection};
 pub use super::node::{Ask, Attempt, Begun, Node};
 pub use super::outage::{Overdue, Patience};
 pub use super::owner::Owner;

@@ -33,6 +33,7 @@ mod lua_inquiry;
 mod mailbox;
 mod memory_budget;
 mod metrics;
+mod missing;
 mod mux;
 mod node;
 mod not_primary;
@@ -60,8 +61,11 @@ pub(crate) mod target;
 mod wait;
 mod yield_to_io;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use tokio::time::sleep_until;
 
 pub use buffers::Buffers;
 pub(crate) use condition::Condition;
@@ -86,6 +90,7 @@ use crate::telemetry::Metrics;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use context::UpstreamContext;
 use dial::Dialer;
+use missing::{MissingDatabases, Selection};
 use pool::Pool;
 use registry::{Place, Registry};
 
@@ -95,6 +100,7 @@ pub(crate) struct Upstream {
     context: Rc<UpstreamContext>,
     registry: Rc<Registry<Shared>>,
     pool: Rc<Pool>,
+    missing: RefCell<MissingDatabases>,
 }
 
 impl Upstream {
@@ -117,7 +123,7 @@ impl Upstream {
         supervise::keep("examination of the server's Lua", move || lua::keep(Rc::clone(&asked)));
         let width = context.settings.pool.connections;
         let registry = Rc::new(Registry::new(width, limits::SHARED_CONNECTIONS_MAX));
-        Rc::new(Self { context, registry, pool })
+        Rc::new(Self { context, registry, pool, missing: RefCell::default() })
     }
 
     /// The shared connection for a key; it is dialed when a request needs it. Beyond so many keys it is one that
@@ -183,14 +189,29 @@ impl Upstream {
         if self.registry.is_empty(key) && !self.registry.has_place(clock::now()) {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
+        let waits = match self.missing.borrow().poll(key.database, clock::now()) {
+            _ if !self.registry.is_empty(key) => None,
+            Selection::Dial => None,
+            Selection::Refused(line) => return Err(OpenFailure::Refused(line.to_vec())),
+            Selection::Wait(until) => Some(until),
+        };
+        if let Some(until) = waits {
+            sleep_until(until.into()).await;
+        }
         let shared = self.shared(key);
         let usual = self.context.settings.pool.acquire_timeout;
         let result =
             self.context.bounded(usual, self.context.patience, shared.open()).await.unwrap_or_else(
                 || Err(OpenFailure::Loss(Loss::Unavailable(self.context.last_failure()))),
             );
-        if matches!(result, Err(OpenFailure::Refused(_))) {
-            self.registry.remove(key);
+        let mut missing = self.missing.borrow_mut();
+        match &result {
+            Ok(_) => missing.handle_found(key.database),
+            Err(OpenFailure::Refused(line)) => {
+                missing.handle_refused(key.database, line, clock::now());
+                self.registry.remove(key);
+            }
+            Err(OpenFailure::Loss(_)) => {}
         }
         result
     }

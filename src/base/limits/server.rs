@@ -55,6 +55,8 @@ pub(crate) const BUSY_DIAL_MIN: Duration = Duration::from_millis(50);
 pub(crate) const BUSY_DIAL_MAX: Duration = Duration::from_secs(1);
 /// Longest pause before a server that does not have a database is dialed again for it.
 pub(crate) const NO_DATABASE_DIAL_MAX: Duration = Duration::from_secs(1);
+/// Databases of which it is known at once that the server does not have them.
+pub(crate) const MISSING_DATABASES_MAX: usize = 16;
 /// Highest `upstream.pool.max_handshakes`; a handshake costs the server about a millisecond of its one thread.
 pub(crate) const UPSTREAM_HANDSHAKES_MAX: usize = 1024;
 /// Highest `upstream.breaker.failures`.

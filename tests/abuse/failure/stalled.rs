@@ -155,6 +155,26 @@ fn server_that_refuses_a_database_is_dialed_ever_more_rarely_for_it() {
     assert!(now() - start < SOON, "after {:?}", now() - start);
 }
 
+/// A client that selects databases which the server does not have, in a loop, gets the server's error each time, and
+/// few connections are made for that.
+#[test]
+fn missing_databases_are_selected_at_the_cost_of_few_connections() {
+    let server = Server::plain(Brand::Redis);
+    let proxy = at_port(server.port, "on_outage = \"error\"", "", "");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["SELECT", "15"]), "+OK");
+    let before = server.info("stats", "total_connections_received");
+    for number in 0..400 {
+        let database = (23 - number % 8).to_string();
+        let reply_text = client.ask_text(&["SELECT", &database]);
+        assert_eq!(reply_text, "-ERR DB index is out of range", "{database}");
+    }
+    let connections = server.info("stats", "total_connections_received") - before;
+    assert!(connections < 30, "{connections} connections for 400 refusals");
+    assert_eq!(client.ask_text(&["SELECT", "14"]), "+OK");
+    assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+}
+
 /// A name is no work for the server; one that the server refuses on a connection of the client's own is not kept.
 #[test]
 fn names_of_clients_do_not_wait_for_a_script() {

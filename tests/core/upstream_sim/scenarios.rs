@@ -381,6 +381,24 @@ fn server_that_is_busy_is_dialed_ever_more_rarely_by_one_driver() {
 
 /// What completes a write is in line behind a probe when everything that can be is answered BUSY, and its connection is
 /// lost then.
+/// Sessions select, again and again, databases that the server does not have.
+#[test]
+fn server_is_dialed_rarely_for_databases_that_it_does_not_have() {
+    let mut world = world();
+    world.server.lacks_database = true;
+    for key in [2, 1].repeat(100) {
+        world.open(key);
+        pass(&mut world, ms(10));
+    }
+    assert!((2..=8).contains(&world.refused), "{} attempts", world.refused);
+    world.server.lacks_database = false;
+    pass(&mut world, ms(1000));
+    let opened = world.opened;
+    world.open(1);
+    pass(&mut world, ms(50));
+    assert_eq!(world.opened, opened + 1, "the server has it now");
+}
+
 #[test]
 fn request_that_completes_a_write_is_executed_although_the_others_are_answered_busy() {
     let mut world = world();

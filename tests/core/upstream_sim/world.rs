@@ -13,9 +13,9 @@ use respgate::internals::telemetry::UpstreamDisconnect;
 use respgate::internals::traffic::{Loss, PoolKey, Skips, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
     ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, Begun, BreakerRules, Carrier,
-    ConnectTurn, Connector, Dialed, Ended, Freshness, HOME, Line, Member, Next, Node, Outcome,
-    Overdue, Owner, Patience, Pipeline, Place, Registry, Relieved, Repeat, RetryBudget, Step, TURN,
-    Timing, WAIT_TICK, Waiter,
+    ConnectTurn, Connector, Dialed, Ended, Freshness, HOME, Line, Member, MissingDatabases, Next,
+    Node, Outcome, Overdue, Owner, Patience, Pipeline, Place, Registry, Relieved, Repeat,
+    RetryBudget, Selection, Step, TURN, Timing, WAIT_TICK, Waiter,
 };
 
 use super::dials::Dials;
@@ -29,6 +29,7 @@ pub const KEYS: [PoolKey; 3] =
     [HOME, PoolKey { database: 3, ..HOME }, PoolKey { database: 5, ..HOME }];
 /// A session that needs nothing but a connection waits for it this long.
 const OPEN_TIME: Duration = Duration::from_secs(2);
+const OUT_OF_RANGE: &[u8] = b"ERR DB index is out of range";
 /// The longest pause behind an answer that the server does not have the database.
 const NO_DATABASE_PAUSE: Duration = Duration::from_secs(1);
 /// Unread bytes of a session that reads slowly count so often: fewer have to be simulated.
@@ -195,6 +196,7 @@ pub struct World {
     /// The connections; those that have ended are `None`.
     pub lives: Vec<Option<Box<Life>>>,
     registry: Registry<Entry>,
+    missing: MissingDatabases,
     /// Of each session: its key, and what carries its requests.
     places: Vec<(usize, Option<usize>)>,
     /// Sessions go to other databases at times.
@@ -209,6 +211,8 @@ pub struct World {
     pub attempts: Vec<Instant>,
     /// Each login includes the question for the user of the certificate.
     names_user: bool,
+    /// How often the server was dialed for a database that it does not have.
+    pub refused: usize,
     /// Connections that reported that they are silent.
     pub silent: i64,
     /// How often sessions asked for a connection alone, and how often there was one.
@@ -257,6 +261,7 @@ impl World {
             replied: HashSet::new(),
             lives: Vec::new(),
             registry,
+            missing: MissingDatabases::default(),
             places: (0..sessions).map(|at| (usize::from(at % 3 == 0), None)).collect(),
             wanders: false,
             completes: 0,
@@ -264,6 +269,7 @@ impl World {
             password: 1,
             attempts: Vec::new(),
             names_user: chance.chance(30),
+            refused: 0,
             silent: 0,
             asked: 0,
             opened: 0,
@@ -425,6 +431,10 @@ impl World {
 
     /// A session opens a connection of this key, unless there is no place for it, and sends nothing.
     pub fn open(&mut self, key: usize) {
+        let known = !self.registry.of(KEYS[key]).is_empty();
+        if !known && self.missing.poll(KEYS[key].database, self.now) != Selection::Dial {
+            return;
+        }
         let Some(at) = self.place(key) else { return };
         let life = self.lives[at].as_mut().unwrap();
         self.asked += 1;
@@ -647,6 +657,7 @@ impl World {
             Reached::NoDatabase => Outcome::NoDatabase,
             Reached::Failed(_) => Outcome::Failed,
         };
+        self.refused += usize::from(outcome == Outcome::NoDatabase);
         let after = life.connector.handle_dialed(&mut life.line, outcome, self.now);
         if matches!(after, After::Answer | After::Refuse) {
             let pauses = life.answered.is_some_and(|then| self.now < then + life.longest_pause());
@@ -658,8 +669,13 @@ impl World {
             life.refusals = 0;
         }
         match outcome {
-            Outcome::Up => self.opened += std::mem::take(&mut life.openers).len(),
+            Outcome::Up => {
+                self.opened += std::mem::take(&mut life.openers).len();
+                self.missing.handle_found(KEYS[life.entry.key].database);
+            }
             Outcome::NoDatabase if !life.openers.is_empty() => {
+                let database = KEYS[life.entry.key].database;
+                self.missing.handle_refused(database, OUT_OF_RANGE, self.now);
                 life.openers.clear();
                 self.registry.remove(KEYS[life.entry.key]);
                 life.line.closing |= life.is_aside();
