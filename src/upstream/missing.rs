@@ -1,14 +1,16 @@
 //! Databases that the server does not have, for a while after it has refused one.
 //!
-//! Owns: [`MissingDatabases`], [`Selection`]. Never knows: clocks, connections, sessions.
+//! Owns: [`MissingDatabases`]. Never knows: clocks, connections, who asks for a database.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::line::WAIT_TICK;
 use crate::base::backoff::Backoff;
-use crate::base::{client_text, limits};
+use crate::base::limits;
 
+/// The error of a server for every database from some number on.
+const OUT_OF_RANGE: &[u8] = b"ERR DB index is out of range";
 /// How long an error holds.
 const HOLD: Backoff =
     Backoff { initial: WAIT_TICK, multiplier: 2.0, cap: limits::NO_DATABASE_DIAL_MAX };
@@ -36,13 +38,13 @@ impl Missing {
 pub enum Selection<'a> {
     /// The server is asked.
     Dial,
-    /// The client gets this error, which the server has replied with a moment ago.
+    /// It gets this error, which the server has replied with a moment ago.
     Refused(&'a [u8]),
     /// The server is asked then: it has refused many databases in a short time.
     Wait(Instant),
 }
 
-/// The databases that were refused a moment ago. Selecting one of them causes no connection to the server.
+/// The databases that were refused a moment ago: who selects them causes no connection to the server.
 #[derive(Debug, Default)]
 pub struct MissingDatabases {
     known: VecDeque<Missing>,
@@ -54,9 +56,7 @@ impl MissingDatabases {
     /// What follows where a session selects this database.
     #[must_use]
     pub fn poll(&self, database: u32, now: Instant) -> Selection<'_> {
-        debug_assert!(self.recent.iter().is_sorted(), "the oldest comes first");
         if let Some(line) = self.error_of(database, now) {
-            debug_assert!(!line.is_empty(), "an error of no byte");
             return Selection::Refused(line);
         }
         let full = self.recent.len() >= limits::MISSING_DATABASES_MAX;
@@ -76,9 +76,7 @@ impl MissingDatabases {
             // It was refused to several at once.
             return;
         }
-        debug_assert!(!line.starts_with(b"-"), "the line has no mark of its kind any more");
-        // The error of a server for every database from some number on.
-        let out_of_range = line.starts_with(client_text::DB_RANGE.as_bytes());
+        let out_of_range = line.starts_with(OUT_OF_RANGE);
         let same = |one: &Missing| {
             one.out_of_range == out_of_range && (out_of_range || one.database == database)
         };
@@ -107,8 +105,6 @@ impl MissingDatabases {
     /// The server has this database.
     pub fn handle_found(&mut self, database: u32) {
         self.known.retain(|one| !one.concerns(database));
-        let missing = self.known.iter().any(|one| one.concerns(database));
-        debug_assert!(!missing, "what is there is refused");
     }
 }
 

@@ -290,6 +290,9 @@ impl<W> Pipeline<W> {
         if entry.skips.are_due() {
             debug_assert!(!self.begun, "a reply is skipped within the one that counts");
             entry.skips.take(kind, done);
+            if kind == b'-' && !entry.skips.transacts() {
+                self.first_error.note_skipped(piece, done);
+            }
             let wanted = entry.skips.transacts() && !entry.skips.are_refused() && !entry.abandoned;
             if wanted && self.first_error.note(piece, kind, done) {
                 deliver(Delivery {
@@ -354,8 +357,9 @@ impl<W> Pipeline<W> {
         let Some(entry) = self.line.pop_front() else { return };
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
         self.abandoned -= usize::from(entry.abandoned);
-        if let Some(refusal) = refusal {
-            deferred::handle_refusal(refusal, &entry, self);
+        let skipped = self.first_error.take_skipped();
+        if refusal.is_some() || !skipped.are_none() {
+            deferred::handle_refusal(refusal, skipped, &entry, self);
         }
         if entry.secret {
             self.secrets.wipe_front(&mut self.bytes, entry.len);
@@ -385,10 +389,6 @@ impl<W> Pipeline<W> {
     /// The newest request, if more of it follows.
     fn open_ticket(&self) -> Option<Ticket> {
         self.line.back().filter(|entry| entry.open).map(|entry| entry.ticket)
-    }
-
-    fn is_open(&self) -> bool {
-        self.open_ticket().is_some()
     }
 
     fn set_open(&mut self, open: bool) {

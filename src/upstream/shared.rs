@@ -169,7 +169,11 @@ impl Shared {
             }
             self.context.note_waiting(1);
         }
-        self.admit(&mut inner, request.bytes.len(), request.share)?;
+        match self.admit(&mut inner, request.bytes.len(), request.share) {
+            // What completes a request is not left out once that one is in line.
+            Err(why) if !request.companion => return Err(why),
+            Ok(()) | Err(_) => {}
+        }
         let address = Rc::as_ptr(owner).addr();
         if inner.last_owner != address || inner.batch_owners == 0 {
             inner.last_owner = address;
@@ -380,5 +384,47 @@ pub(super) fn answer_all(line: Pipeline<Owner<Rc<Mailbox>>>, error: &[u8]) {
             mailbox.deliver_refusal(ticket, &error, now);
         }
         mailbox.deliver(ticket, if block { aborted.as_bytes() } else { &error }, b'-', true, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config;
+    use crate::resp::Protocol;
+    use crate::telemetry::Metrics;
+    use crate::traffic::Skips;
+    use crate::upstream::Buffers;
+    use crate::upstream::credentials::Credentials;
+    use crate::upstream::dial::Dialer;
+    use crate::upstream::target::Target;
+
+    const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
+
+    #[test]
+    fn full_line_takes_what_completes_the_request_that_has_filled_it() {
+        let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"127.0.0.1:1\"\n\
+                    insecure_plaintext = true\n";
+        let settings = config::parse(text, "test", []).unwrap().upstream;
+        let credentials = Credentials::open(&settings.auth).unwrap();
+        let target = Target::of(&settings).unwrap();
+        let dialer = Dialer::new(target, &settings, None, credentials);
+        let buffers = Buffers::new(1 << 30);
+        let metrics = Arc::new(Metrics::default());
+        let context =
+            UpstreamContext::new(settings, 65_536, dialer, metrics, Rc::clone(&buffers), 1);
+        let (shared, owner) = (Shared::new(KEY, false, context), Mailbox::new(1000, buffers));
+        let bytes = vec![0; limits::QUEUE_BYTES_MAX + 1];
+        let send = |bytes: &[u8], companion| {
+            let (ticket, skips, retry, share, eager) = (Ticket(1), Skips::NONE, true, 0, false);
+            let at = clock::now();
+            let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
+            shared.send(&owner, request)
+        };
+        assert_eq!(send(&bytes, false), Ok(()));
+        assert_eq!(send(b"EXPIRE", true), Ok(()), "the write is in line");
+        assert_eq!(send(b"SET", false), Err(Unavailable::Overloaded));
     }
 }

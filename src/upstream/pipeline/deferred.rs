@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::Pipeline;
-use super::delivery::Refusal;
+use super::delivery::{Refusal, SkippedRefusals};
 use super::entry::Entry;
 use crate::base::backoff::Backoff;
 use crate::base::limits;
@@ -55,18 +55,28 @@ pub(super) fn len<W>(deferred: Option<&Deferred<W>>) -> usize {
     deferred.map_or(0, |it| it.line.len())
 }
 
-/// The server has refused `entry`, whose bytes are the first of `pipeline`, and which is not in line any more. If it
-/// completes a request that was executed, it is sent again later, or is to be reported.
+/// The server has refused `entry`, whose bytes are the first of `pipeline`, and which is not in line any more: by the
+/// reply that counts, or by some that are skipped. If it completes a request that was executed, it is sent again later,
+/// or is to be reported.
 #[cold]
-pub(super) fn handle_refusal<W>(refusal: Refusal, entry: &Entry<W>, pipeline: &mut Pipeline<W>) {
+pub(super) fn handle_refusal<W>(
+    refusal: Option<Refusal>,
+    skipped: SkippedRefusals,
+    entry: &Entry<W>,
+    pipeline: &mut Pipeline<W>,
+) {
     debug_assert!(pipeline.bytes.len() >= entry.len, "its bytes are gone");
     let deferred = &mut pipeline.deferred;
     if !entry.is_completing() {
         let next = pipeline.line.iter_mut().find(|next| !next.own);
-        next.into_iter().for_each(|next| next.note_refused_before(refusal));
-    } else if refusal == Refusal::ForGood {
+        next.zip(refusal).into_iter().for_each(|(next, it)| next.note_refused_before(it));
+        return;
+    }
+    let all = skipped.and(refusal);
+    if all.include(Refusal::ForGood) {
         deferred.get_or_insert_default().refused |= !entry.failed;
-    } else if let Some(owner) = (pipeline.completion)() {
+    }
+    if let Some(owner) = (pipeline.completion)().filter(|_| all.include(Refusal::ForNow)) {
         let request = pipeline.bytes.get(..entry.len).unwrap_or_default();
         deferred.get_or_insert_default().put(entry.completing(owner), request);
     }
@@ -182,6 +192,37 @@ mod tests {
             assert_eq!((taken, owners), (Ok(()), vec![1, 9, 1]));
             assert_eq!(!line.is_empty(), is_kept, "{written}, {completed}");
             assert_eq!(line.take_refused(), is_reported, "{written}, {completed}");
+        }
+    }
+
+    /// A write is completed by three requests, one for each of its keys: each reply is judged.
+    #[test]
+    fn each_of_several_requests_that_complete_a_write_is_kept_or_reported() {
+        for (replies, is_kept, is_reported) in [
+            (["+OK", ":1", ":1", ":1"], false, false),
+            (["+OK", "-BUSY a script runs", ":1", ":1"], true, false),
+            (["+OK", ":1", "-NOPERM no", ":1"], false, true),
+            (["+OK", "-OOM no", "-NOPERM no", ":1"], true, true),
+            (["+OK", "-NOPERM no", ":1", "-BUSY a script runs"], true, true),
+            (["-NOPERM no", "-NOPERM no", "-NOPERM no", "-NOPERM no"], false, false),
+            (["-READONLY no", "-READONLY no", "-READONLY no", "-READONLY no"], false, false),
+        ] {
+            for size in [1, 1000] {
+                let now = crate::base::clock::now();
+                let mut line = Pipeline::completing(Protocol::Resp2, || Some(7));
+                line.push(1, Ticket(0), b"write", Skips::NONE, false, now);
+                line.push(1, Ticket(1), b"EXPIRE*3", Skips::ahead(2), true, now);
+                line.note_companion();
+                line.push(1, Ticket(2), b"GET", Skips::NONE, true, now);
+                line.wrote(16);
+                let bytes = [&replies[..], &["$-1", ""]].concat().join("\r\n").into_bytes();
+                for piece in bytes.chunks(size) {
+                    line.handle_bytes(piece, None, |_| {}).unwrap();
+                }
+                let kept = if is_kept { 8 } else { 0 };
+                assert_eq!(line.request_bytes(), kept, "{replies:?}");
+                assert_eq!(line.take_refused(), is_reported, "{replies:?}");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a pipeline hands out.
 //!
-//! Owns: [`Frame`], [`Delivery`], [`Refusal`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery shows
-//! besides.
+//! Owns: [`Frame`], [`Delivery`], [`Refusal`], [`SkippedRefusals`], [`Answered`], [`Broken`], [`FirstError`], and what
+//! a delivery shows besides.
 //! Never knows: the line, sockets.
 
 use std::time::Instant;
@@ -89,6 +89,40 @@ impl Refusal {
     }
 }
 
+/// How the server has refused some of the requests whose replies one entry of the line skips.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SkippedRefusals {
+    for_now: bool,
+    for_good: bool,
+}
+
+impl SkippedRefusals {
+    pub(super) const fn are_none(self) -> bool {
+        !self.for_now && !self.for_good
+    }
+
+    const fn note(&mut self, refusal: Refusal) {
+        self.for_now |= matches!(refusal, Refusal::ForNow);
+        self.for_good |= matches!(refusal, Refusal::ForGood);
+    }
+
+    /// Together with how the last one is refused, if it is.
+    pub(super) const fn and(mut self, last: Option<Refusal>) -> Self {
+        if let Some(last) = last {
+            self.note(last);
+        }
+        self
+    }
+
+    /// Whether one of them is refused so.
+    pub(super) const fn include(self, refusal: Refusal) -> bool {
+        match refusal {
+            Refusal::ForNow => self.for_now,
+            Refusal::ForGood => self.for_good,
+        }
+    }
+}
+
 /// A request whose reply is whole, for callers that need more than the reply.
 #[derive(Debug)]
 pub struct Answered<'a, W> {
@@ -116,11 +150,13 @@ pub enum Broken {
 }
 
 /// The first error among the replies that a transaction skips, cut to [`limits::QUEUED_ERROR_BYTES_MAX`]; behind these,
-/// the beginning of an error that comes in pieces.
+/// the beginning of an error that comes in pieces. What else skips replies are requests that complete another one:
+/// each of those replies is judged.
 #[derive(Debug, Default)]
 pub(super) struct FirstError {
     line: Vec<u8>,
     whole: bool,
+    skipped: SkippedRefusals,
 }
 
 impl FirstError {
@@ -136,6 +172,25 @@ impl FirstError {
         debug_assert!(self.line.len() <= limits::QUEUED_ERROR_BYTES_MAX, "an error is not cut");
         self.whole = done;
         done
+    }
+
+    /// Takes a piece of a skipped reply that is an error, of a request that completes another one.
+    #[cold]
+    pub(super) fn note_skipped(&mut self, piece: &[u8], done: bool) {
+        debug_assert!(!self.whole && !piece.is_empty(), "two errors at once");
+        let room = limits::ERROR_CODE_BYTES_MAX.saturating_sub(self.line.len());
+        self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        debug_assert!(self.line.starts_with(b"-"), "it is an error from its first piece on");
+        debug_assert!(self.line.len() <= limits::ERROR_CODE_BYTES_MAX, "an error is not cut");
+        if done {
+            self.skipped.note(Refusal::of(&self.line));
+            self.clear();
+        }
+    }
+
+    /// How the skipped replies refuse their requests, once the last reply has come.
+    pub(super) fn take_skipped(&mut self) -> SkippedRefusals {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Takes a piece of the reply that counts; returns the beginning of one that is an error when its code is whole.

@@ -38,12 +38,14 @@ pub struct PinnedLine {
 }
 
 /// A request that completes the one before it, and can be repeated once that one is answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Companion {
     pub key: PoolKey,
     ticket: Ticket,
     pub bytes: Box<[u8]>,
     pub skips: Skips,
+    /// Another connection carries the request already: a part of it was refused.
+    is_repeated: bool,
 }
 
 impl Companion {
@@ -104,7 +106,7 @@ impl PinnedLine {
 
     /// Puts a request in line.
     pub fn push(&mut self, ticket: Ticket, request: &[u8], skips: Skips, at: Instant) {
-        debug_assert!(!self.pipeline.is_open(), "half a request is before it");
+        debug_assert!(self.open_ticket().is_none(), "half a request is before it");
         self.pipeline.push((), ticket, request, skips, false, at);
         self.pipeline.check_invariants();
     }
@@ -118,7 +120,8 @@ impl PinnedLine {
         skips: Skips,
         at: Instant,
     ) {
-        let companion = Companion { key, ticket, bytes: request.into(), skips };
+        let bytes = request.into();
+        let companion = Companion { key, ticket, bytes, skips, is_repeated: false };
         self.companion_bytes += companion.held_bytes();
         self.companions.push_back(companion);
         self.push(ticket, request, skips, at);
@@ -127,19 +130,19 @@ impl PinnedLine {
 
     /// More of the request that was put in line last follows.
     pub fn begin_body(&mut self) {
-        debug_assert!(!self.pipeline.is_open(), "its body has begun");
+        debug_assert!(self.open_ticket().is_none(), "its body has begun");
         debug_assert!(!self.pipeline.ends_answered(), "what is not answered has no body");
         self.pipeline.set_open(true);
     }
 
     pub fn append(&mut self, bytes: &[u8]) {
-        debug_assert!(self.pipeline.is_open(), "no request goes on");
+        debug_assert!(self.open_ticket().is_some(), "no request goes on");
         self.pipeline.append(bytes);
     }
 
     /// The request that was put in line last is whole.
     pub fn end_body(&mut self) {
-        debug_assert!(self.pipeline.is_open(), "no request goes on");
+        debug_assert!(self.open_ticket().is_some(), "no request goes on");
         self.pipeline.set_open(false);
         self.pipeline.retire_written();
     }
@@ -152,7 +155,7 @@ impl PinnedLine {
 
     /// Puts bytes in line that the server does not answer.
     pub fn pass_on(&mut self, bytes: &[u8], at: Instant) {
-        debug_assert!(!self.pipeline.is_open(), "half a request is before them");
+        debug_assert!(self.open_ticket().is_none(), "half a request is before them");
         // However much of it waits takes one place, as only its bytes are counted.
         if self.pipeline.ends_answered() {
             return self.pipeline.append(bytes);
@@ -232,6 +235,8 @@ impl PinnedLine {
                 None => self.refused = refusal,
                 Some(companion) => self.handle_completed(companion, refusal),
             }
+        } else if done && kind == b'-' {
+            self.handle_skipped();
         }
         self.pipeline.check_invariants();
         debug_assert!(refuses.is_none() || reply == Reply::Unwanted, "two replies in one piece");
@@ -251,14 +256,35 @@ impl PinnedLine {
 
     /// What completes a request is answered. If it alone is refused, another connection may carry it, or report it.
     fn handle_completed(&mut self, companion: Companion, refusal: Option<Refusal>) {
-        let outstanding = match refusal {
-            None => false,
-            Some(Refusal::ForNow) => self.refused != Some(Refusal::ForNow),
-            Some(Refusal::ForGood) => self.refused.is_none(),
-        };
-        if outstanding {
+        let refused = refusal.is_some_and(|refusal| self.is_outstanding_after(refusal));
+        debug_assert!(companion.ticket > Ticket::default(), "it completes nothing");
+        if refused && !companion.is_repeated {
             debug_assert!(self.outstanding.is_none(), "the one before is forgotten");
             self.outstanding = Some(companion);
+        }
+    }
+
+    /// Whether what completes the last request is to be sent elsewhere when it is refused so.
+    fn is_outstanding_after(&self, refusal: Refusal) -> bool {
+        match refusal {
+            Refusal::ForNow => self.refused != Some(Refusal::ForNow),
+            Refusal::ForGood => self.refused.is_none(),
+        }
+    }
+
+    /// An error that is not the reply itself may refuse a part of what completes a request.
+    fn handle_skipped(&mut self) {
+        let skipped = self.pipeline.first_error.take_skipped();
+        debug_assert!(self.companions.len() <= self.pipeline.len(), "more complete than are");
+        let refused = [Refusal::ForNow, Refusal::ForGood]
+            .into_iter()
+            .any(|refusal| skipped.include(refusal) && self.is_outstanding_after(refusal));
+        let first = self.pipeline.line.front().map(|entry| entry.ticket);
+        let mut companion = self.companions.front_mut().filter(|it| Some(it.ticket) == first);
+        if let Some(companion) = companion.take_if(|it| refused && !it.is_repeated) {
+            debug_assert!(self.outstanding.is_none(), "the one before is forgotten");
+            companion.is_repeated = true;
+            self.outstanding = Some(companion.clone());
         }
     }
 
@@ -281,7 +307,9 @@ impl PinnedLine {
         self.doubtful |= !self.is_quiet();
         let losses = self.pipeline.take_losses(why);
         let first = losses.first().map(|(ticket, _)| *ticket);
-        let lost = self.take_companion(first).filter(|_| self.refused != Some(Refusal::ForNow));
+        let lost = self.take_companion(first);
+        let is_missing = |it: &Companion| self.refused != Some(Refusal::ForNow) && !it.is_repeated;
+        let lost = lost.filter(is_missing);
         self.outstanding = self.outstanding.take().or(lost);
         (self.companions, self.companion_bytes) = (VecDeque::new(), 0);
         losses

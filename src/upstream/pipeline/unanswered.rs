@@ -79,7 +79,7 @@ impl<W> Pipeline<W> {
         self.abandoned = 0;
         self.begun = false;
         self.begun_bytes = 0;
-        self.first_error.clear();
+        self.first_error = Default::default();
         self.scanner = ReplyScanner::new(self.protocol);
         self.check_invariants();
         exhausted
@@ -384,7 +384,7 @@ impl<W> Pipeline<W> {
         }
         self.bytes = BytesMut::new();
         self.begun_bytes = 0;
-        self.first_error.clear();
+        self.first_error = Default::default();
         self.scanner = ReplyScanner::new(self.protocol);
         self.check_invariants();
         losses

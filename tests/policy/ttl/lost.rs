@@ -206,6 +206,28 @@ fn time_to_live_that_the_server_refuses_at_once_is_given_up_with_a_warning() {
     }
 }
 
+/// Several keys are written at once, and the server refuses the EXPIRE for the first one alone.
+#[test]
+fn time_to_live_of_one_of_several_keys_that_the_server_refuses_is_given_up_with_a_warning() {
+    for watches in [false, true] {
+        let (server, _, proxy) = start("");
+        let mut client = proxy.client();
+        if watches {
+            assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+        }
+        let mut operator = server.observer();
+        let only_mset =
+            ["ACL", "SETUSER", "default", "resetkeys", "~second", "-mset", "(+mset ~*)"];
+        assert_eq!(operator.ask_text(&only_mset), "+OK");
+        assert_eq!(client.ask_text(&["MSET", "second", "1"]), "+OK");
+        assert_eq!(client.ask_text(&["PING"]), "+PONG");
+        assert!(!proxy.log().contains("POL-W006"), "nothing is refused");
+        assert_eq!(client.ask_text(&["MSET", "first", "1", "second", "2"]), "+OK");
+        wait_until("it is given up", || proxy.log().contains("POL-W006"));
+        assert!(has_default(&server, "second"));
+    }
+}
+
 #[test]
 fn time_to_live_that_the_server_refuses_for_good_is_given_up_with_a_warning() {
     let (server, proxy, _) = write_before(&["ACL", "SETUSER", "default", "-expire"], "0", true);

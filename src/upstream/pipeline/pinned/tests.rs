@@ -157,6 +157,36 @@ fn companion_is_outstanding_when_only_it_is_refused() {
     }
 }
 
+/// A write is completed by three requests, one for each of its keys: each reply is judged, and they are sent elsewhere
+/// once.
+#[test]
+fn companion_is_outstanding_once_when_a_part_of_it_is_refused() {
+    let key = PoolKey { protocol: Protocol::Resp2, database: 3 };
+    for (replies, outstanding) in [
+        (["+OK", ":1", ":1", ":1"], 0),
+        (["+OK", "-BUSY a script runs", ":1", ":1"], 1),
+        (["+OK", ":1", "-NOPERM no", "-NOPERM no"], 1),
+        (["+OK", ":1", "-NOPERM no", "-OOM no"], 1),
+        (["+OK", ":1", ":1", "-NOPERM no"], 1),
+        (["-NOPERM no", "-NOPERM no", "-NOPERM no", "-NOPERM no"], 0),
+        (["-READONLY no", "-READONLY no", "-READONLY no", "-READONLY no"], 0),
+    ] {
+        let (mut line, now) = line();
+        line.push(Ticket(1), b"SET", Skips::NONE, now);
+        line.push_companion(key, Ticket(2), b"EXPIRE*3", Skips::ahead(2), now);
+        line.push(Ticket(3), b"GET", Skips::NONE, now);
+        line.wrote(14);
+        let mut count = 0;
+        for reply in replies {
+            receive(&mut line, format!("{reply}\r\n").as_bytes(), now);
+            count += usize::from(line.take_outstanding().is_some());
+        }
+        line.take_losses(Loss::OutcomeUnknown);
+        count += usize::from(line.take_outstanding().is_some());
+        assert_eq!(count, outstanding, "{replies:?}");
+    }
+}
+
 #[test]
 fn losses_by_time_leave_out_what_was_not_sent_and_what_is_answered() {
     let (mut line, now) = line();
