@@ -122,10 +122,10 @@ pub mod upstream {
         pub use crate::upstream::decisions::{
             ASIDE_MAX, Action, After, Answer, Around, Ask, Attempt, Attempted, BUSY_TICK, Begun,
             BreakerRules, Carrier, Checked, ConnectTurn, Connector, Dialed, Ended, Finding,
-            Freshness, HOME, Holder, Known, Line, Member, MissingDatabases, Next, Node, Outcome,
-            Overdue, Owner, Patience, Pipeline, Place, PoolCore, Pooled, Race, Registry, Relieved,
-            Repeat, RetryBudget, Selection, Served, Step, TURN, Timing, Turn, Upkeep, Use, Verdict,
-            WAIT_TICK, Wait, Waiter, most_for_one_use,
+            Freshness, HOME, Holder, Known, Line, Lookup, Member, MissingDatabases, Next, Node,
+            Outcome, Overdue, Owner, Patience, Pipeline, Place, PoolCore, Pooled, Race, Registry,
+            Relieved, Repeat, RetryBudget, Selection, Served, Step, TURN, Timing, Turn, Upkeep,
+            Use, Verdict, WAIT_TICK, Wait, Waiter, most_for_one_use,
         };
     }
     pub mod dial {

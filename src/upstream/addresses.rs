@@ -1,7 +1,7 @@
 //! The order of the addresses behind a name, and when each is tried: the primary first, and the next one as
 //! soon as one fails or is slow (as RFC 8305 has it for address families).
 //!
-//! Owns: [`Known`], [`Race`]. Never knows: sockets, clocks, how an attempt is made.
+//! Owns: [`Lookup`], [`Known`], [`Race`]. Never knows: sockets, clocks, how an attempt is made.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -67,6 +67,43 @@ impl Known {
         debug_assert!(self.0.len() <= limits::KNOWN_ADDRESSES_MAX, "it is bounded");
         let same = |(known, ..): &&(SocketAddr, Finding, Duration)| *known == address;
         debug_assert_eq!(self.0.iter().filter(same).count(), 1, "an address is known twice");
+    }
+}
+
+/// The beginning of an attempt to connect: the name server is asked, and may never answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    deadline: Instant,
+}
+
+impl Lookup {
+    /// The name server is asked. All of the attempt, up to the login, has `limit`.
+    #[must_use]
+    pub fn begin(limit: Duration, now: Instant) -> Self {
+        let lookup = Self { deadline: now + limit };
+        debug_assert!(limit.is_zero() || !lookup.is_over(now), "it is over before it begins");
+        lookup
+    }
+
+    /// When the attempt ends in any case.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether no answer is awaited any more: the attempt has failed.
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        now >= self.deadline
+    }
+
+    /// The name server has answered with these addresses: each of them is tried in the time that is left.
+    #[must_use]
+    pub fn handle_found(self, found: Vec<SocketAddr>, known: &Known, now: Instant) -> Race {
+        let count = found.len();
+        let sorted = known.sorted(found);
+        debug_assert_eq!(sorted.len(), count, "an address is forgotten");
+        Race::new(sorted, self.deadline.saturating_duration_since(now), now)
     }
 }
 

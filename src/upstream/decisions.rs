@@ -2,7 +2,7 @@
 //!
 //! Owns: nothing; it names what the simulation may use. Never knows: what the parts do.
 
-pub use super::addresses::{Attempted, Finding, Known, Race, Verdict};
+pub use super::addresses::{Attempted, Finding, Known, Lookup, Race, Verdict};
 pub use super::breaker::BreakerRules;
 pub use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
 pub use super::connection::{Action, Around, BUSY_TICK, Freshness, HOME, Timing};

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
 
-use super::addresses::{Finding, Known, Race};
+use super::addresses::{Finding, Known, Lookup};
 use super::connection::Freshness;
 use super::credentials::{Credentials, Login, LoginCandidate};
 use super::failure::DialError;
@@ -235,27 +235,28 @@ impl Dialer {
             return Err(DialError::from(&**error));
         }
         let begin = clock::now();
-        let (mut at, deadline) = (Reached::begin(begin), begin + self.0.connect_timeout);
+        let mut at = Reached::begin(begin);
+        let lookup = Lookup::begin(self.0.connect_timeout, begin);
+        let deadline = lookup.deadline();
         if let ServerEndpoint::Unix(_) = &self.0.target.endpoint {
             at.enter(Phase::Connect, clock::now());
             return self.0.attempt(None, key, identity, login, at, deadline).await;
         }
         tracing::debug!(server = %self.0.target, "name is looked up");
-        let found = match timeout_at(deadline.into(), self.0.resolve()).await {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(error)) => return Err(self.0.failed(error, &mut at)),
-            Err(_) => return Err(self.0.failed(self.0.late(at.phase()), &mut at)),
-        };
+        let found = race::look_up(lookup, self.0.resolve()).await;
+        let late = |at: &Reached| Err(self.0.late(at.phase()));
+        let found = found.unwrap_or_else(|| late(&at)).map_err(|it| self.0.failed(it, &mut at))?;
         at.enter(Phase::Connect, clock::now());
-        let addresses = self.0.known.lock().unwrap_or_else(PoisonError::into_inner).sorted(found);
-        tracing::debug!(?addresses, "connection is opened");
+        tracing::debug!(addresses = ?found, "connection is opened");
+        let race = {
+            let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+            lookup.handle_found(found, &known, clock::now())
+        };
         let attempt = |address| {
             let (identity, login) = (identity.clone(), Arc::clone(&login));
             self.0.attempt(Some(address), key, identity, login, at, deadline)
         };
         let primary = |link: &ServerConnection| is_primary(link.facts.role.as_bytes());
-        let now = clock::now();
-        let race = Race::new(addresses, deadline.saturating_duration_since(now), now);
         race::run(race, attempt, primary).await
     }
 }

@@ -160,9 +160,9 @@ impl Driver<'_> {
     }
 
     fn look(&mut self, cx: &Context<'_>) {
+        self.beside.carry_detached(self.shared);
         let mut inner = self.shared.inner.borrow_mut();
         let (context, link) = (self.context, &self.link);
-        self.beside.carry_detached(self.shared, &mut inner);
         self.carrier.handle_turn(&mut inner.line, || context.freshness(link), clock::now);
         inner.waker = Some(cx.waker().clone());
         drop(inner);

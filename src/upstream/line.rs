@@ -248,6 +248,7 @@ impl<W> Line<W> {
         if !detached.may_follow(&self.pipeline, |owner| owner.session().map(&id)) {
             return None;
         }
+        debug_assert!(self.up, "what was taken out is in line without a connection");
         if !room {
             self.attach();
             return None;
@@ -259,6 +260,7 @@ impl<W> Line<W> {
     fn attach(&mut self) {
         if let Some(detached) = self.detached.take() {
             self.pipeline.put_behind(detached.requests);
+            debug_assert!(!self.pipeline.is_empty(), "what was taken out is lost");
         }
     }
 

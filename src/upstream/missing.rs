@@ -1,16 +1,14 @@
 //! Databases that the server does not have, for a while after it has refused one.
 //!
-//! Owns: [`MissingDatabases`]. Never knows: clocks, connections, who asks for a database.
+//! Owns: [`MissingDatabases`], [`Selection`]. Never knows: clocks, connections, sessions.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::line::WAIT_TICK;
 use crate::base::backoff::Backoff;
-use crate::base::limits;
+use crate::base::{client_text, limits};
 
-/// The error of a server for every database from some number on.
-const OUT_OF_RANGE: &[u8] = b"ERR DB index is out of range";
 /// How long an error holds.
 const HOLD: Backoff =
     Backoff { initial: WAIT_TICK, multiplier: 2.0, cap: limits::NO_DATABASE_DIAL_MAX };
@@ -38,13 +36,13 @@ impl Missing {
 pub enum Selection<'a> {
     /// The server is asked.
     Dial,
-    /// It gets this error, which the server has replied with a moment ago.
+    /// The client gets this error, which the server has replied with a moment ago.
     Refused(&'a [u8]),
     /// The server is asked then: it has refused many databases in a short time.
     Wait(Instant),
 }
 
-/// The databases that were refused a moment ago: who selects them causes no connection to the server.
+/// The databases that were refused a moment ago. Selecting one of them causes no connection to the server.
 #[derive(Debug, Default)]
 pub struct MissingDatabases {
     known: VecDeque<Missing>,
@@ -56,7 +54,9 @@ impl MissingDatabases {
     /// What follows where a session selects this database.
     #[must_use]
     pub fn poll(&self, database: u32, now: Instant) -> Selection<'_> {
+        debug_assert!(self.recent.iter().is_sorted(), "the oldest comes first");
         if let Some(line) = self.error_of(database, now) {
+            debug_assert!(!line.is_empty(), "an error of no byte");
             return Selection::Refused(line);
         }
         let full = self.recent.len() >= limits::MISSING_DATABASES_MAX;
@@ -76,7 +76,9 @@ impl MissingDatabases {
             // It was refused to several at once.
             return;
         }
-        let out_of_range = line.starts_with(OUT_OF_RANGE);
+        debug_assert!(!line.starts_with(b"-"), "the line has no mark of its kind any more");
+        // The error of a server for every database from some number on.
+        let out_of_range = line.starts_with(client_text::DB_RANGE.as_bytes());
         let same = |one: &Missing| {
             one.out_of_range == out_of_range && (out_of_range || one.database == database)
         };
@@ -105,6 +107,8 @@ impl MissingDatabases {
     /// The server has this database.
     pub fn handle_found(&mut self, database: u32) {
         self.known.retain(|one| !one.concerns(database));
+        let missing = self.known.iter().any(|one| one.concerns(database));
+        debug_assert!(!missing, "what is there is refused");
     }
 }
 

@@ -1,19 +1,30 @@
-//! Attempts at several addresses beside each other, until one leads to a primary.
+//! A name is looked up, and its addresses are tried beside each other, until one leads to a primary.
 //!
-//! Owns: [`run`]. Never knows: how an attempt is made, which address comes first.
+//! Owns: [`look_up`], [`run`]. Never knows: how an attempt is made, which address comes first.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use tokio::time::timeout_at;
 
-use super::addresses::{Attempted, Finding, Race, Verdict};
+use super::addresses::{Attempted, Finding, Lookup, Race, Verdict};
 use super::failure::DialError;
 use super::fault::Fault;
 use crate::base::clock;
 use crate::traffic::Unavailable;
+
+/// What the name server answers to `question`; `None`: it does not in time.
+pub(super) async fn look_up<T>(lookup: Lookup, question: impl Future<Output = T>) -> Option<T> {
+    let mut question = pin!(question);
+    while !lookup.is_over(clock::now()) {
+        if let Ok(answer) = timeout_at(lookup.deadline().into(), question.as_mut()).await {
+            return Some(answer);
+        }
+    }
+    None
+}
 
 /// The first connection to a primary, as `is_primary` decides, or one to a replica when there is no primary.
 ///

@@ -222,6 +222,7 @@ impl<M: Member> Registry<M> {
 
     /// `member` takes nothing new from the beginning.
     pub fn insert_aside(&self, member: &Rc<M>) {
+        debug_assert!(self.has_room(), "more are set aside than may be");
         member.retire();
         self.aside.borrow_mut().push(Rc::clone(member));
         self.check_invariants();

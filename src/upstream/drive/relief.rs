@@ -14,7 +14,7 @@ use crate::upstream::not_primary::is_primary;
 use crate::upstream::owner::Owner;
 use crate::upstream::pipeline::Pipeline;
 use crate::upstream::registry::Registry;
-use crate::upstream::shared::{Inner, Shared};
+use crate::upstream::shared::Shared;
 
 /// Whether a client that has left may have repeated, on the connection that carries everything new, a request
 /// that is still in flight on this one.
@@ -79,8 +79,9 @@ impl Beside<'_> {
 
     /// Begins the connection that carries what was taken out of the line, once its session has the rest.
     #[inline]
-    pub(super) fn carry_detached(self, from: &Rc<Shared>, inner: &mut Inner) {
-        let detached = inner.line.take_detached(self.registry.has_room(), id_of);
+    pub(super) fn carry_detached(self, from: &Rc<Shared>) {
+        let room = self.registry.has_room();
+        let detached = from.inner.borrow_mut().line.take_detached(room, id_of);
         detached.into_iter().for_each(|detached| self.begin_beside(from, detached));
     }
 
@@ -100,7 +101,9 @@ impl Beside<'_> {
             mailbox.note_moved(next.number());
         }
         next.inner.borrow_mut().line.pipeline = detached;
+        debug_assert!(!next.inner.borrow().line.pipeline.has_outstanding_replies(), "sent before");
         self.registry.insert_aside(&next);
+        debug_assert!(next.is_aside() && !next.is_up(), "what is new goes there");
         (self.begin)(&next, None);
     }
 

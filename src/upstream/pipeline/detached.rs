@@ -37,6 +37,11 @@ impl<W: Clone> Detached<W> {
         }
         let requests = line.take_out(moves);
         debug_assert!(!requests.is_empty(), "nothing was taken out");
+        debug_assert!(
+            requests.line.iter().all(|entry| id(&entry.owner) == Some(owner)),
+            "of others"
+        );
+        debug_assert!(line.has_outstanding_replies(), "what is being received has no request");
         Some(Self { owner, requests })
     }
 }
@@ -48,6 +53,7 @@ impl<W> Detached<W> {
         line: &Pipeline<W>,
         id: impl Fn(&W) -> Option<usize>,
     ) -> bool {
+        debug_assert!(self.requests.written == 0, "they are sent already");
         let waits = |entry: &Entry<W>| !entry.abandoned && id(&entry.owner) == Some(self.owner);
         !line.line.iter().any(waits)
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use respgate::internals::traffic::Unavailable;
-use respgate::internals::upstream::decisions::{Attempted, Finding, Known, Race, Verdict};
+use respgate::internals::upstream::decisions::{Attempted, Finding, Known, Lookup, Race, Verdict};
 
 use crate::support::choices::Choices;
 
@@ -154,6 +154,7 @@ struct Try {
 pub struct Tries {
     begun: Instant,
     limit: Duration,
+    lookup: Lookup,
     /// When the name server answers; `None`: not at all.
     answered_at: Option<Instant>,
     /// What was left of the time then.
@@ -174,6 +175,7 @@ impl Tries {
         Self {
             begun: now,
             limit,
+            lookup: Lookup::begin(limit, now),
             answered_at: name.answers_after.map(|after| now + after),
             left: limit,
             addresses: Vec::new(),
@@ -187,7 +189,7 @@ impl Tries {
 
     /// When something happens of itself.
     pub fn next(&self) -> Instant {
-        let last = self.begun + self.limit;
+        let last = self.lookup.deadline();
         let Some(race) = &self.race else { return self.answered_at.unwrap_or(last).min(last) };
         let ends = self.running.iter().map(|one| one.ends);
         ends.chain(race.poll_timeout()).min().unwrap_or(self.begun)
@@ -198,10 +200,11 @@ impl Tries {
         self.addresses = name.lookup();
         self.left = (self.begun + self.limit).saturating_duration_since(now);
         let sorted = name.known.sorted(self.addresses.clone());
+        let race = self.lookup.handle_found(self.addresses.clone(), &name.known, now);
         if let Some(primary) = name.primary.filter(|primary| self.addresses.contains(primary)) {
             assert_eq!(sorted[0], primary, "the primary that is known is not tried first");
         }
-        Race::new(sorted, self.left, now)
+        race
     }
 
     /// Goes on. `look` returns what is behind an address at this moment; an answer takes a `trip`.
@@ -212,10 +215,13 @@ impl Tries {
         trip: Duration,
         look: impl Fn(Host) -> Found,
     ) -> Option<Outcome> {
-        let last = self.begun + self.limit;
+        let last = self.lookup.deadline();
         if self.race.is_none() {
-            if self.answered_at.is_none_or(|at| at > now || at > last) {
-                return (now >= last).then_some(Outcome::Failed(Unavailable::Timeout));
+            if self.lookup.is_over(now) {
+                return Some(Outcome::Failed(Unavailable::Timeout));
+            }
+            if self.answered_at.is_none_or(|at| at > now) {
+                return None;
             }
             self.race = Some(self.resolve(name, now));
         }

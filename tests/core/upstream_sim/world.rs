@@ -211,6 +211,8 @@ pub struct World {
     pub attempts: Vec<Instant>,
     /// Each login includes the question for the user of the certificate.
     names_user: bool,
+    /// How often the server was dialed for a database that it does not have.
+    pub refused: usize,
     /// Connections that reported that they are silent.
     pub silent: i64,
     /// How often sessions asked for a connection alone, and how often there was one.
@@ -267,6 +269,7 @@ impl World {
             password: 1,
             attempts: Vec::new(),
             names_user: chance.chance(30),
+            refused: 0,
             silent: 0,
             asked: 0,
             opened: 0,
@@ -654,6 +657,7 @@ impl World {
             Reached::NoDatabase => Outcome::NoDatabase,
             Reached::Failed(_) => Outcome::Failed,
         };
+        self.refused += usize::from(outcome == Outcome::NoDatabase);
         let after = life.connector.handle_dialed(&mut life.line, outcome, self.now);
         if matches!(after, After::Answer | After::Refuse) {
             let pauses = life.answered.is_some_and(|then| self.now < then + life.longest_pause());
