@@ -131,15 +131,13 @@ impl Buffers {
         if out.capacity() > 0 {
             return write(out);
         }
-        let recent = &mut *self.recent.borrow_mut();
-        if recent.capacity() == 0 {
-            *recent = self.get_older();
-        }
-        // The task that would hand them out ends, and with it its connection.
-        assert!(recent.is_empty(), "a buffer holds another client's bytes");
-        let result = write(recent);
-        if !recent.is_empty() {
-            *out = std::mem::take(recent);
+        // A panic drops it with what was written, and `write` may use these buffers itself.
+        let mut lent = self.get();
+        let result = write(&mut lent);
+        if lent.is_empty() {
+            self.put(lent);
+        } else {
+            *out = lent;
         }
         result
     }
@@ -205,6 +203,23 @@ impl Drop for Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lent_buffer_reaches_no_other_client_after_a_panic() {
+        let buffers = Buffers::new(1000);
+        let panicking = std::panic::AssertUnwindSafe(|| {
+            buffers.lend(&mut BytesMut::new(), |out| {
+                out.extend_from_slice(b"of one client");
+                buffers.lend(&mut BytesMut::new(), |other| assert!(other.is_empty()));
+                panic!("made up");
+            });
+        });
+        assert!(std::panic::catch_unwind(panicking).is_err());
+        let mut out = BytesMut::new();
+        buffers.lend(&mut out, |out| out.extend_from_slice(b"of another"));
+        assert_eq!(&*out, b"of another");
+        assert!(buffers.get().is_empty());
+    }
 
     #[test]
     fn lent_buffer_is_kept_by_those_who_write() {
