@@ -107,21 +107,22 @@ impl<W> Deferred<W> {
         self.line.push_back(entry);
     }
 
-    /// Whether they are to be sent now.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+    /// Takes them out, with their bytes, when they are to be sent now.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(BytesMut, VecDeque<Entry<W>>)> {
         if self.line.is_empty() {
-            return false;
+            return None;
         }
         let Some(until) = self.until else {
             let recent = |last| now < last + limits::COMPLETION_RETRY_MAX;
             self.repeated = if self.last.is_some_and(recent) { self.repeated + 1 } else { 0 };
             self.until = Some(now + PAUSE.delay(self.repeated, u64::MAX));
-            return false;
+            return None;
         };
-        if now >= until {
-            (self.until, self.last) = (None, Some(now));
+        if now < until {
+            return None;
         }
-        now >= until
+        (self.until, self.last) = (None, Some(now));
+        Some((std::mem::take(&mut self.bytes), std::mem::take(&mut self.line)))
     }
 }
 

@@ -123,12 +123,8 @@ impl<W> Pipeline<W> {
 
     /// Puts what was deferred in line again when its pause is over.
     pub fn put_deferred(&mut self, now: Instant) {
-        let Some(deferred) = self.deferred.as_mut().filter(|it| !it.line.is_empty()) else {
-            return;
-        };
-        if deferred.is_due(now) {
-            self.bytes.extend_from_slice(&std::mem::take(&mut deferred.bytes));
-            let line = std::mem::take(&mut deferred.line);
+        if let Some((bytes, line)) = self.deferred.as_mut().and_then(|it| it.take_due(now)) {
+            self.bytes.extend_from_slice(&bytes);
             self.line.extend(line.into_iter().map(|entry| Entry { at: now, ..entry }));
             self.check_invariants();
         }
@@ -256,11 +252,8 @@ impl<W> Pipeline<W> {
             if moves {
                 let attempts = entry.attempts.saturating_add(u8::from(sent));
                 moved.bytes.extend_from_slice(request);
-                moved.line.push_back(Entry {
-                    attempts,
-                    skips: entry.skips.anew(),
-                    ..entry.clone()
-                });
+                let skips = entry.skips.anew();
+                moved.line.push_back(Entry { attempts, skips, ..entry.clone() });
                 // The reply to what is written already goes nowhere, and what has moved completes what it did.
                 (entry.abandoned, entry.companion) = (true, false);
                 *abandoned += usize::from(sent);
