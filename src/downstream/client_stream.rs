@@ -41,51 +41,37 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     }
 }
 
-impl ClientStream for TcpStream {
-    #[inline]
-    fn is_quiet(&self) -> bool {
-        self.try_io(Interest::READABLE, || Ok(())).is_err()
-    }
+/// Sockets whose bytes are the client's own.
+macro_rules! plain {
+    ($($socket:ty),*) => {
+        $(
+            impl ClientStream for $socket {
+                #[inline]
+                fn is_quiet(&self) -> bool {
+                    self.try_io(Interest::READABLE, || Ok(())).is_err()
+                }
 
-    #[inline]
-    fn read_now(&self, bytes: &mut [u8]) -> Option<io::Result<usize>> {
-        let mut read = None;
-        let _ = self.try_io(Interest::READABLE, || {
-            let known;
-            (read, known) = receive(self, bytes);
-            known
-        });
-        read
-    }
+                #[inline]
+                fn read_now(&self, bytes: &mut [u8]) -> Option<io::Result<usize>> {
+                    let mut read = None;
+                    let _ = self.try_io(Interest::READABLE, || {
+                        let known;
+                        (read, known) = receive(self, bytes);
+                        known
+                    });
+                    read
+                }
 
-    #[inline]
-    fn write_now(&self, bytes: &[u8]) -> usize {
-        self.try_write(bytes).unwrap_or(0)
-    }
+                #[inline]
+                fn write_now(&self, bytes: &[u8]) -> usize {
+                    self.try_write(bytes).unwrap_or(0)
+                }
+            }
+        )*
+    };
 }
 
-impl ClientStream for UnixStream {
-    #[inline]
-    fn is_quiet(&self) -> bool {
-        self.try_io(Interest::READABLE, || Ok(())).is_err()
-    }
-
-    #[inline]
-    fn read_now(&self, bytes: &mut [u8]) -> Option<io::Result<usize>> {
-        let mut read = None;
-        let _ = self.try_io(Interest::READABLE, || {
-            let known;
-            (read, known) = receive(self, bytes);
-            known
-        });
-        read
-    }
-
-    #[inline]
-    fn write_now(&self, bytes: &[u8]) -> usize {
-        self.try_write(bytes).unwrap_or(0)
-    }
-}
+plain!(TcpStream, UnixStream);
 
 /// TLS may have bytes of before to write first.
 impl ClientStream for Encrypted {}
