@@ -15,11 +15,16 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/tools"))
+
+from ports import free_port  # noqa: E402
+
 PROGRAM = ROOT / "target/release/respgate"
 HEADER = """\
 /* The functions that a running respgate executes, in one piece; deploy/release/link.rs has the reason.
@@ -39,11 +44,6 @@ def build(table):
         ["cargo", "rustc", "--release", "--locked", "--bin", "respgate", "--", "-C", f"link-args=-Wl,--no-demangle -Wl,-Map={table}"],
         cwd=ROOT, check=True, env=os.environ | {"CARGO_PROFILE_RELEASE_STRIP": "none"},
     )
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def connected(port, seconds=120):
@@ -164,8 +164,8 @@ def patterns(names, where):
 
 
 def main():
-    with tempfile.TemporaryDirectory() as work:
-        folder = pathlib.Path(work)
+    with tempfile.TemporaryDirectory() as made:
+        folder = pathlib.Path(made)
         build(folder / "table")
         where = sections(folder / "table")
         written = dict.fromkeys(pattern for names in profiles(folder) for pattern in patterns(names, where))

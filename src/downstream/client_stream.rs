@@ -94,12 +94,35 @@ fn receive(socket: &impl AsFd, bytes: &mut [u8]) -> (Option<io::Result<usize>>, 
 mod tests {
     use std::io::Write;
 
+    use tokio::task::coop::has_budget_remaining;
+
     use super::*;
 
     async fn pair() -> (TcpStream, std::net::TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (listener.accept().await.unwrap().0, peer)
+    }
+
+    /// The task counts the socket as empty only while it has budget.
+    #[tokio::test]
+    async fn read_without_budget_does_not_look_at_the_socket() {
+        let (mut stream, mut peer) = pair().await;
+        peer.write_all(&[0; 1000]).unwrap();
+        stream.readable().await.unwrap();
+        let found = std::future::poll_fn(|cx| {
+            let mut reads = 0;
+            while stream.poll_fill(cx, &mut [0]).is_ready() {
+                reads += 1;
+            }
+            Poll::Ready((reads < 1000, has_budget_remaining(), stream.is_quiet()))
+        });
+        assert_eq!(
+            found.await,
+            (true, false, false),
+            "more is there, and the task is woken for it"
+        );
+        assert_eq!(stream.read_now(&mut [0; 8]).unwrap().unwrap(), 8);
     }
 
     #[tokio::test]

@@ -156,10 +156,7 @@ pub(crate) fn blocked(certificate: &str, peer: &str) -> TlsError {
 /// A handshake that gave way to another.
 #[must_use]
 pub(crate) fn crowded(most: usize, peer: &str) -> TlsError {
-    let detail = format!(
-        "{most} handshakes are in progress, and this one was the oldest of the address with \
-                          the most"
-    );
+    let detail = format!("of {most} handshakes in progress, the oldest of the address with most");
     TlsError::new(Fault::PeerCrowded, peer, detail)
 }
 

@@ -64,6 +64,7 @@ mod yield_to_io;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::time::sleep_until;
 
@@ -189,19 +190,16 @@ impl Upstream {
         if self.registry.is_empty(key) && !self.registry.has_place(clock::now()) {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
-        let waits = match self.missing.borrow().poll(key.database, clock::now()) {
-            _ if !self.registry.is_empty(key) => None,
-            Selection::Dial => None,
-            Selection::Refused(line) => return Err(OpenFailure::Refused(line.to_vec())),
-            Selection::Wait(until) => Some(until),
+        let pause = self.pause_before(key)?;
+        let opening = async {
+            if let Some(until) = pause {
+                sleep_until(until.into()).await;
+            }
+            self.shared(key).open().await
         };
-        if let Some(until) = waits {
-            sleep_until(until.into()).await;
-        }
-        let shared = self.shared(key);
         let usual = self.context.settings.pool.acquire_timeout;
         let result =
-            self.context.bounded(usual, self.context.patience, shared.open()).await.unwrap_or_else(
+            self.context.bounded(usual, self.context.patience, opening).await.unwrap_or_else(
                 || Err(OpenFailure::Loss(Loss::Unavailable(self.context.last_failure()))),
             );
         let mut missing = self.missing.borrow_mut();
@@ -214,6 +212,22 @@ impl Upstream {
             Err(OpenFailure::Loss(_)) => {}
         }
         result
+    }
+
+    /// Until when a session waits before a connection for this key is made: the server has refused many databases.
+    ///
+    /// # Errors
+    ///
+    /// The server's own line where it has refused this one a moment ago.
+    fn pause_before(&self, key: PoolKey) -> Result<Option<Instant>, OpenFailure> {
+        if !self.registry.is_empty(key) {
+            return Ok(None);
+        }
+        match self.missing.borrow().poll(key.database, clock::now()) {
+            Selection::Dial => Ok(None),
+            Selection::Refused(line) => Err(OpenFailure::Refused(line.to_vec())),
+            Selection::Wait(until) => Ok(Some(until)),
+        }
     }
 
     /// Lends a connection to one session.
@@ -279,7 +293,7 @@ impl Upstream {
 
     /// Since when the server cannot be reached.
     #[must_use]
-    pub(crate) fn out_since(&self) -> Option<std::time::Instant> {
+    pub(crate) fn out_since(&self) -> Option<Instant> {
         self.context.outage_since()
     }
 

@@ -175,6 +175,23 @@ fn missing_databases_are_selected_at_the_cost_of_few_connections() {
     assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
 }
 
+/// The server has refused so many databases that the next one waits: no longer than for any other connection.
+#[test]
+fn database_that_waits_for_others_which_were_refused_waits_for_acquire_timeout() {
+    let server = Server::new(Brand::Redis, false, &["--databases", "2000"]);
+    let outage = "on_outage = \"error\"";
+    let proxy = at_port(server.port, outage, "acquire_timeout = \"100ms\"", "");
+    let mut operator = server.observer();
+    assert_eq!(operator.ask_text(&["ACL", "SETUSER", "default", "-select"]), "+OK");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+    let mut refuses =
+        |database: u32| client.ask_text(&["SELECT", &database.to_string()]).starts_with("-NOPERM");
+    // On a slow machine the first refusals may be old when the last database is selected.
+    let is_given_up = |round: u32| (1..50).any(|number| !refuses(round * 50 + number));
+    assert!((0..20).any(is_given_up), "each waits for a second");
+}
+
 /// A name is no work for the server; one that the server refuses on a connection of the client's own is not kept.
 #[test]
 fn names_of_clients_do_not_wait_for_a_script() {
