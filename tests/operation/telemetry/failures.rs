@@ -5,7 +5,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::time::Duration;
 
 use super::moves::Moved;
 use super::support::client::{Got, PATIENCE, Target};
@@ -26,24 +25,18 @@ pub fn token(moved: &Moved) {
 pub fn budget(moved: &Moved) {
     let server = FakeServer::start();
     server.order("GET k", Order::Never, usize::MAX);
-    let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
-    let text = format!(
-        "{}\n[upstream]\naddress = \"localhost:{}\"\ninsecure_plaintext = true\n\
-         [upstream.retry]\nbudget = 0\n\
-         [policy]\nacl = {OPEN_POLICY:?}\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
-        listener(&target, ""),
-        server.port
-    );
-    let proxy = Proxy::serving(directory, target, telemetry, &text);
-    // Replies that take long: what comes behind a silence of some milliseconds is not held back.
-    server.order("SET slow", Order::Late(Duration::from_millis(300)), 1);
-    proxy.client().ask(&["SET", "slow", "1"]);
+    // What waits for a connection is written at once: silence holds nothing of it back.
+    server.go_down();
+    let waits = "outage_wait = \"10m\"\n[upstream.pool]\nstall_timeout = \"10m\"\ncommand_timeout = \"10m\"";
+    let proxy = before(&server, &format!("{waits}\n[upstream.retry]\nbudget = 0"));
     let mut clients: Vec<_> = (0..40).map(|_| proxy.client()).collect();
     let reads = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(30);
     clients.iter_mut().for_each(|client| client.send_raw(&reads));
-    wait_until("all have come", || server.count("GET k") == 1200);
-    server.close_all();
-    moved.until(&proxy, &["upstream_retries_total{result=\"budget\"}"]);
+    proxy.await_metric("respgate_upstream_queue_depth", |waiting| waiting > 1199.5);
+    server.come_up();
+    // Some come twice: each connection that is silent is relieved by another one.
+    wait_until("all have come", || server.count("GET k") >= 1200);
+    moved.repeat(&proxy, "upstream_retries_total{result=\"budget\"}", || server.close_all());
 }
 
 /// Reads and writes of a cache whose server is down.
@@ -56,10 +49,16 @@ pub fn cache(moved: &Moved) {
     let mut client = proxy.client();
     client.ask(&["GET", "k"]);
     server.crash();
-    client.ask(&["GET", "k"]);
-    client.ask(&["SET", "k", "v"]);
-    let modes = ["miss", "error"].map(|mode| format!("degraded_replies_total{{mode={mode:?}}}"));
-    moved.until(&proxy, &[&modes[0], &modes[1], "state{state=\"degraded\"}"]);
+    let mut clients = Vec::new();
+    for mode in ["miss", "error"] {
+        moved.repeat(&proxy, &format!("degraded_replies_total{{mode={mode:?}}}"), || {
+            let mut client = proxy.client();
+            client.send(&["GET", "k"]);
+            client.send(&["SET", "k", "v"]);
+            clients.push(client);
+        });
+    }
+    moved.until(&proxy, &["state{state=\"degraded\"}"]);
 }
 
 /// Certificates, and everything that is read again.
@@ -75,8 +74,7 @@ pub fn identities(moved: &Moved) {
     let head = configuration(&server, &listener(&target, ""), OPEN_POLICY, telemetry);
     let auth = format!("[upstream]\nauth = {{ username = \"app\", password_file = {secret:?} }}");
     let text = head.replace("[upstream]", &auth);
-    let text =
-        format!("{text}\n[upstream.pool]\npinned_grace = \"400ms\"\ncommand_timeout = \"1s\"\n");
+    let text = format!("{text}\n[upstream.pool]\npinned_grace = \"400ms\"\n");
     let proxy = Proxy::configured(directory, target, telemetry, &text);
     moved.until(
         &proxy,
@@ -104,9 +102,12 @@ pub fn identities(moved: &Moved) {
     };
     proxy.hang_up();
     result("unchanged");
-    let mut listening = proxy.client();
-    listening.ask(&["SUBSCRIBE", "c"]);
-    moved.until(&proxy, &["tls_handshakes_total{result=\"resumed\"}"]);
+    let mut listening = Vec::new();
+    moved.repeat(&proxy, "tls_handshakes_total{result=\"resumed\"}", || {
+        let mut client = proxy.client();
+        client.ask(&["SUBSCRIBE", "c"]);
+        listening.push(client);
+    });
     server.pki.as_mut().unwrap().rotate();
     std::fs::write(&secret, "two").unwrap();
     moved.until(
@@ -116,17 +117,28 @@ pub fn identities(moved: &Moved) {
             "client_disconnects_total{reason=\"rotation\"}",
         ],
     );
-    // A further rotation would end it for another reason.
     moved.until(&proxy, &[&attempt("tls_identity", "applied"), &attempt("auth", "applied")]);
-    let mut listening = proxy.client();
-    listening.ask(&["SUBSCRIBE", "c"]);
-    proxy.reconfigure("+@all ~* &*", "+@all -flushdb ~* &other");
+    // A rotation that comes late ends a subscription for another reason.
+    let mut channels = ["&*", "&other"];
+    moved.repeat(&proxy, "client_disconnects_total{reason=\"auth\"}", || {
+        if channels[0] == "&other" {
+            proxy.reconfigure("&other", "&*");
+        }
+        wait_until("a client may subscribe", || {
+            let mut client = proxy.client();
+            client.send(&["SUBSCRIBE", "c"]);
+            let may = matches!(client.next(PATIENCE), Got::Reply(it) if it.starts_with(b"*3"));
+            listening.push(client);
+            may
+        });
+        proxy.reconfigure("&*", "&other");
+        channels = ["&other", "&*"];
+    });
     result("applied");
-    moved.until(&proxy, &["client_disconnects_total{reason=\"auth\"}"]);
     let pki = server.pki.as_ref().unwrap();
     std::fs::write(pki.client("tls.crt"), "nothing").unwrap();
     std::fs::write(&secret, "wrong").unwrap();
-    proxy.reconfigure("-flushdb", "-nonsense");
+    proxy.reconfigure("+@all", "+@all -nonsense");
     result("rejected");
     let reason = |what: &str, reason: &str| {
         format!("reload_rejections_total{{what={what:?},reason={reason:?}}}")
@@ -148,10 +160,7 @@ pub fn refused_connections(moved: &Moved) {
     let start = |from: &str, to: &str, sections: &str| {
         let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
         let head = configuration(&server, &listener(&target, ""), OPEN_POLICY, telemetry);
-        let text = format!(
-            "{}\n{sections}\n[upstream.pool]\nconnect_timeout = \"300ms\"\n",
-            head.replace(from, to)
-        );
+        let text = format!("{}\n{sections}\n", head.replace(from, to));
         assert!(text.contains(to));
         // Nothing is answered: the outage ends the client's connection.
         Proxy::serving(directory, target, telemetry, &text)
@@ -241,22 +250,24 @@ pub fn unguardable(moved: &Moved) {
     }
 }
 
-/// A server that misbehaves in every way.
-pub fn misbehaving_server(moved: &Moved) {
-    let server = FakeServer::start();
+/// A proxy before this server; `sections` is further TOML of `[upstream]`.
+fn before(server: &FakeServer, sections: &str) -> Proxy {
     let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
     let text = format!(
-        "{}\n[upstream]\naddress = \"localhost:{}\"\ninsecure_plaintext = true\noutage_wait = \"1s\"\n\
-         [upstream.retry]\nmax_retries = 1\n\
-         [upstream.pool]\nconnect_timeout = \"300ms\"\nhealth_check_interval = \"300ms\"\n\
-         stall_timeout = \"400ms\"\ncommand_timeout = \"2s\"\n\
+        "{}\n[upstream]\naddress = \"localhost:{}\"\ninsecure_plaintext = true\n{sections}\n\
          [policy]\nacl = {OPEN_POLICY:?}\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
         listener(&target, ""),
         server.port
     );
+    Proxy::serving(directory, target, telemetry, &text)
+}
+
+/// A server whose connections end under commands, and which sends what fits none.
+pub fn misbehaving_server(moved: &Moved) {
+    let server = FakeServer::start();
     let command = b"*2\r\n*6\r\n$3\r\nget\r\n:7\r\n*0\r\n:1\r\n:1\r\n:1\r\n*6\r\n$5\r\nodd.x\r\n:2\r\n*0\r\n:1\r\n:1\r\n:1\r\n";
     server.order("COMMAND", Order::Say(command.to_vec()), usize::MAX);
-    let proxy = Proxy::serving(directory, target, telemetry, &text);
+    let proxy = before(&server, "outage_wait = \"60s\"\n[upstream.retry]\nmax_retries = 1");
     moved.until(
         &proxy,
         &[
@@ -289,16 +300,25 @@ pub fn misbehaving_server(moved: &Moved) {
     let mut client = proxy.client();
     client.send(&["GET", "reset"]);
     moved.until(&proxy, &["upstream_disconnects_total{reason=\"reset\"}"]);
-    // A server that has lost connections so often may count as out for a moment.
-    wait_until("the server counts as well again", || {
-        let mut client = proxy.client();
-        client.send(&["SET", "k", "v"]);
-        client.next(PATIENCE) == Got::Reply(b"+OK\r\n".to_vec())
+    moved.repeat(&proxy, "upstream_disconnects_total{reason=\"protocol\"}", || {
+        // A server that has lost connections so often may count as out for a moment.
+        wait_until("the server counts as well again", || {
+            let mut client = proxy.client();
+            client.send(&["SET", "k", "v"]);
+            client.next(PATIENCE) == Got::Reply(b"+OK\r\n".to_vec())
+        });
+        server.push_bytes(server.connection_of("SET k"), b"+surplus\r\n");
     });
-    server.push_bytes(server.connection_of("SET k"), b"+surplus\r\n");
-    moved.until(&proxy, &["upstream_disconnects_total{reason=\"protocol\"}"]);
+}
+
+/// A server that is silent, on connections that are up and on new ones.
+pub fn silent_server(moved: &Moved) {
+    let server = FakeServer::start();
+    let pool = "[upstream.pool]\nconnect_timeout = \"1s\"\nhealth_check_interval = \"300ms\"\n\
+                stall_timeout = \"400ms\"\ncommand_timeout = \"2s\"";
+    let proxy = before(&server, pool);
+    moved.until(&proxy, &["upstream_up"]);
     server.be_mute(true);
-    server.order("GET silent", Order::Never, 1);
     proxy.client().send(&["GET", "silent"]);
     moved.until(
         &proxy,
@@ -317,7 +337,13 @@ pub fn misbehaving_server(moved: &Moved) {
             "circuit_state{state=\"closed\"}",
         ],
     );
-    server.be_mute(false);
+}
+
+/// A server that greets with errors, cannot be reached, and can again.
+pub fn server_that_returns(moved: &Moved) {
+    let server = FakeServer::start();
+    let proxy = before(&server, "outage_wait = \"10m\"");
+    moved.until(&proxy, &["upstream_up"]);
     for (greeting, result) in [
         (&b"-LOADING Redis is loading\r\n"[..], "loading"),
         (b"HTTP/1.1 400\r\n", "protocol"),
@@ -347,15 +373,13 @@ pub fn failover(moved: &Moved) {
         server.port
     );
     let proxy = Proxy::configured(directory, target, telemetry, &text);
-    proxy.client().ask(&["SET", "k", "v"]);
-    std::thread::sleep(Duration::from_millis(1100));
-    server.demote();
     let readonly = b"-READONLY You can't write against a read only replica.\r\n";
-    server.order("SET k", Order::Say(readonly.to_vec()), 1);
-    let mut client = proxy.client();
-    wait_until("another connection serves", || {
-        client.ask(&["SET", "k", "v"]);
-        proxy.metric("respgate_upstream_disconnects_total{reason=\"failover\"}") > 0.5
+    // A connection that has begun just now is taken for one to the new primary.
+    moved.repeat(&proxy, "upstream_disconnects_total{reason=\"failover\"}", || {
+        server.demote();
+        server.order("SET k", Order::Say(readonly.to_vec()), 1);
+        let mut client = proxy.client();
+        client.send(&["SET", "k", "v"]);
+        client.next(PATIENCE);
     });
-    moved.note(&proxy);
 }

@@ -17,6 +17,9 @@ use super::{failures, scenes, tls_listener};
 /// What was built, and what the kernel offers; a test of the sandbox looks at the second.
 const CONSTANT: [&str; 2] = ["respgate_build_info", "respgate_sandbox_info"];
 
+/// How long one step may take to move a series before it is taken again.
+const STEP: Duration = Duration::from_secs(2);
+
 /// The values of all series; of a histogram only how much was observed.
 fn values(exposition: &str) -> BTreeMap<String, String> {
     let lines = exposition.lines().filter(|line| line.starts_with("respgate_"));
@@ -42,14 +45,23 @@ impl Moved {
     }
 
     pub fn note(&self, proxy: &Proxy) -> BTreeMap<String, String> {
-        let seen = values(&proxy.get("/metrics").1);
+        self.try_note(proxy).unwrap()
+    }
+
+    /// The same; `None` when the process has ended.
+    pub fn try_note(&self, proxy: &Proxy) -> Option<BTreeMap<String, String>> {
+        let seen = values(&proxy.try_get("/metrics")?.1);
         let mut moved = self.moved.lock().unwrap();
         for (series, value) in &seen {
             if self.fresh.get(series) != Some(value) {
                 moved.insert(series.clone());
             }
         }
-        seen
+        Some(seen)
+    }
+
+    pub fn has_seen(&self, series: &str) -> bool {
+        self.moved.lock().unwrap().contains(&format!("respgate_{series}"))
     }
 
     /// Waits until each of these has another value than in a fresh process.
@@ -64,6 +76,25 @@ impl Moved {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+
+    /// Takes a step again and again until this has another value than in a fresh process: what lasts for a moment is
+    /// missed on a slow machine, and what happens once may happen too late there.
+    pub fn repeat(&self, proxy: &Proxy, series: &str, mut step: impl FnMut()) {
+        let name = format!("respgate_{series}");
+        let deadline = now() + PATIENCE;
+        let mut next = now();
+        loop {
+            if now() >= next {
+                step();
+                next = now() + STEP;
+            }
+            if self.note(proxy).get(&name) != self.fresh.get(&name) {
+                return;
+            }
+            assert!(now() < deadline, "{name} never moved");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
 }
 
 #[test]
@@ -72,9 +103,13 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 16] = [
+    let scenes: [fn(&Moved); 22] = [
         scenes::ordinary_traffic,
+        scenes::drain,
         scenes::pinned_traffic,
+        scenes::greedy_client,
+        scenes::slow_server,
+        scenes::aging_connections,
         scenes::limits_of_clients,
         scenes::busy_server,
         scenes::session_mode,
@@ -85,6 +120,8 @@ fn every_metric_moves() {
         failures::cache,
         failures::refused_connections,
         failures::misbehaving_server,
+        failures::silent_server,
+        failures::server_that_returns,
         failures::failover,
         failures::budget,
         failures::unguardable,

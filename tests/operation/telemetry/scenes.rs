@@ -8,7 +8,7 @@ use std::process::Command;
 use super::moves::Moved;
 use super::support::client::{Client, PATIENCE, Target, encode};
 use super::support::proxy::{Proxy, configuration, directory, listener};
-use super::support::real_server::{Brand, Server, free_port, signal};
+use super::support::real_server::{Brand, Server, free_port, signal, wait_until};
 
 /// Commands of every family, on a shared connection, a connection of their own, and none.
 pub fn ordinary_traffic(moved: &Moved) {
@@ -26,10 +26,10 @@ pub fn ordinary_traffic(moved: &Moved) {
     let head = configuration(&server, &listeners.concat(), "+@all -flushall ~* &*", telemetry);
     let text = format!(
         "{head}\n[policies.watched]\nacl = \"+@read ~*\"\nmode = \"observe\"\n\
-         [limits]\nmax_clients = 6\nmax_bulk = \"2MiB\"\n\
-         output_hard = \"4MiB\"\noutput_soft = \"2MiB\"\n[drain]\nmin = \"1s\"\nmax = \"1s\"\n"
+         [limits]\nmax_clients = 10\nmax_bulk = \"2MiB\"\n\
+         output_hard = \"4MiB\"\noutput_soft = \"2MiB\"\n"
     );
-    let mut proxy = Proxy::configured(directory, targets[0].clone(), telemetry, &text);
+    let proxy = Proxy::configured(directory, targets[0].clone(), telemetry, &text);
     moved.until(
         &proxy,
         &["state{state=\"ready\"}", "config_hash", "reload_watch_up", "upstream_up"],
@@ -91,10 +91,10 @@ pub fn ordinary_traffic(moved: &Moved) {
     moved.until(&proxy, &["replies_total{result=\"canceled\"}"]);
 
     let mut watched = Client::connect(&watched).unwrap();
-    for _ in 0..120 {
-        watched.send(&["SET", "k", "v"]);
-    }
-    (0..120).for_each(|_| drop(watched.reply()));
+    moved.repeat(&proxy, "log_events_dropped_total", || {
+        watched.send_raw(&encode(&["SET", "k", "v"]).repeat(120));
+        (0..120).for_each(|_| drop(watched.reply()));
+    });
     for (bytes, kind) in [
         (&b"*1\r\n!\r\n"[..], "resp"),
         (b"POST / HTTP/1.1\r\n", "http_smuggling"),
@@ -108,18 +108,17 @@ pub fn ordinary_traffic(moved: &Moved) {
     bad.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9000000\r\n");
     moved.until(&proxy, &["client_protocol_errors_total{kind=\"too_large\"}"]);
     // It is gone before it has read its replies.
-    let mut hasty = Client::connect(&targets[1]).unwrap();
-    (0..8).for_each(|_| hasty.send(&["GET", "large"]));
-    hasty.bytes(1, PATIENCE);
-    drop(hasty);
-    moved.until(&proxy, &["client_disconnects_total{reason=\"reset\"}"]);
-    let crowd: Vec<Client> = (0..8).map(|_| Client::connect(&targets[1]).unwrap()).collect();
+    moved.repeat(&proxy, "client_disconnects_total{reason=\"reset\"}", || {
+        let mut hasty = Client::connect(&targets[1]).unwrap();
+        hasty.send_raw(&encode(&["GET", "large"]).repeat(8));
+        hasty.bytes(1, PATIENCE);
+    });
+    let crowd: Vec<Client> = (0..12).map(|_| Client::connect(&targets[1]).unwrap()).collect();
     moved.until(
         &proxy,
         &[
             "client_connections_rejected_total{reason=\"max_clients\"}",
             "client_connections{listener=\"unix\"}",
-            "log_events_dropped_total",
             "client_disconnects_total{reason=\"client\"}",
             "client_disconnects_total{reason=\"protocol_error\"}",
             "upstream_disconnects_total{reason=\"client_left\"}",
@@ -129,26 +128,29 @@ pub fn ordinary_traffic(moved: &Moved) {
     for path in ["/livez", "/readyz", "/startupz", "/healthz/upstream", "/nothing"] {
         proxy.get(path);
     }
-    leave(moved, &mut proxy, &targets[1]);
 }
 
-/// A drain that waits for a client.
-fn leave(moved: &Moved, proxy: &mut Proxy, target: &Target) {
-    let mut idle = Client::connect(target).unwrap();
-    idle.ask(&["PING"]);
-    let mut blocked = Client::connect(target).unwrap();
-    blocked.send(&["BLPOP", "nothing", "0"]);
-    signal("TERM", proxy.pid());
-    moved.until(
-        proxy,
-        &[
+/// Drains that wait for a client. The last moment of a process may be missed: then another one drains.
+pub fn drain(moved: &Moved) {
+    let server = Server::plain(Brand::Redis);
+    wait_until("a drain is seen to its end", || {
+        let proxy = Proxy::before(&server, "[drain]\nmin = \"1s\"\nmax = \"1s\"\n");
+        let mut idle = proxy.client();
+        idle.ask(&["PING"]);
+        let mut blocked = proxy.client();
+        blocked.send(&["BLPOP", "nothing", "0"]);
+        server.await_blocked(1);
+        signal("TERM", proxy.pid());
+        while moved.try_note(&proxy).is_some() {}
+        [
             "state{state=\"draining\"}",
             "drain_remaining_connections",
             "drain_started_timestamp_seconds",
             "client_disconnects_total{reason=\"drain\"}",
-        ],
-    );
-    signal("KILL", proxy.pid());
+        ]
+        .iter()
+        .all(|series| moved.has_seen(series))
+    });
 }
 
 /// Clients that hang, do not log in, or keep more than all may.
@@ -157,34 +159,33 @@ pub fn limits_of_clients(moved: &Moved) {
     let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "secret").unwrap();
-    let listener = listener(&target, &format!("password_file = {secret:?}"));
-    let head = configuration(&server, &listener, "+@all ~* &*", telemetry);
-    let limits = "memory_budget = \"1MiB\"\nlogin_timeout = \"2s\"\ntransfer_timeout = \"1s\"\nidle_timeout = \"3s\"";
+    let locked = Target::Tcp(free_port());
+    let listeners =
+        [listener(&target, ""), listener(&locked, &format!("password_file = {secret:?}"))];
+    let head = configuration(&server, &listeners.concat(), "+@all ~* &*", telemetry);
+    let limits = "login_timeout = \"2s\"\ntransfer_timeout = \"1s\"\nidle_timeout = \"3s\"";
     let proxy =
         Proxy::configured(directory, target, telemetry, &format!("{head}\n[limits]\n{limits}\n"));
     let ended = |reason: &str| format!("client_disconnects_total{{reason={reason:?}}}");
-    let _silent = proxy.client();
+    let _silent = Client::connect(&locked).unwrap();
     let mut idle = proxy.client();
-    idle.ask(&["AUTH", "secret"]);
+    idle.send(&["PING"]);
     let mut half = proxy.client();
-    half.ask(&["AUTH", "secret"]);
     half.send_raw(b"*2\r\n$3\r\nGE");
     moved.until(&proxy, &[&ended("login_timeout"), &ended("idle"), &ended("stalled")]);
+    let proxy = Proxy::before(&server, "[limits]\nmemory_budget = \"1MiB\"\n");
     let mut named = proxy.client();
-    named.ask(&["AUTH", "secret"]);
     named.send(&["CLIENT", "SETNAME", &"n".repeat(1_500_000)]);
     moved.until(&proxy, &[&ended("memory_budget")]);
 }
 
-/// What needs a connection of its own for longer, and clients that are disconnected.
+/// What needs a connection of its own for longer, and a client that others disconnect.
 pub fn pinned_traffic(moved: &Moved) {
     let server = Server::new(Brand::Redis, false, &["--enable-debug-command", "yes"]);
     let proxy = Proxy::with_policy(
         &server,
         "+@all +sync +psync ~* &*",
-        "[upstream.pool]\nmax_idle = 1\nidle_timeout = \"700ms\"\nhealth_check_interval = \"200ms\"\n\
-         command_timeout = \"1s\"\nmax_age = \"1500ms\"\n\
-         [limits]\noutput_hard = \"2MiB\"\noutput_soft = \"1MiB\"\noutput_soft_time = \"1s\"\n",
+        "[upstream.pool]\ncommand_timeout = \"10m\"\n",
     );
     let mut client = proxy.client();
     let pinned = |cause: &str| format!("client_pinned_connections{{cause={cause:?}}}");
@@ -208,43 +209,71 @@ pub fn pinned_traffic(moved: &Moved) {
     client.send_raw(b"\r\n");
     client.reply();
     // A transaction of one large command.
-    let mut client = proxy.client();
-    client.ask(&["MULTI"]);
-    client.ask(&["DEBUG", "SLEEP", "0.5"]);
-    client.send(&["EXEC"]);
-    moved.until(&proxy, &[&pinned("multi")]);
-    client.reply();
-    // It reads nothing.
-    let mut greedy = proxy.client();
-    greedy.keep_little_unread();
-    greedy.send_raw(&encode(&["GET", "k"]).repeat(40));
-    moved.until(&proxy, &["client_disconnects_total{reason=\"output_limit\"}"]);
+    let mut clients = Vec::new();
+    moved.repeat(&proxy, &pinned("multi"), || {
+        let mut client = proxy.client();
+        client.ask(&["MULTI"]);
+        client.ask(&["DEBUG", "SLEEP", "0.5"]);
+        client.send(&["EXEC"]);
+        clients.push(client);
+    });
+    clients.iter_mut().for_each(|client| drop(client.reply()));
     // Others kill it.
     let mut victim = proxy.client();
     let id = victim.ask_text(&["CLIENT", "ID"]);
     proxy.client().ask(&["CLIENT", "KILL", "ID", &id[1..]]);
     moved.until(&proxy, &["client_disconnects_total{reason=\"killed\"}"]);
-    // Slower than it may be, shared and pinned.
-    let mut slow = proxy.client();
-    slow.send(&["DEBUG", "SLEEP", "1.6"]);
-    let mut late = proxy.client();
-    late.send(&["GET", "k"]);
-    moved.until(
-        &proxy,
-        &["replies_total{result=\"timeout\"}", "upstream_timeouts_total", "upstream_tombstones"],
+}
+
+/// A client that reads none of its replies.
+pub fn greedy_client(moved: &Moved) {
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(
+        &server,
+        "[upstream.pool]\ncommand_timeout = \"10m\"\n\
+         [limits]\noutput_hard = \"2MiB\"\noutput_soft = \"1MiB\"\noutput_soft_time = \"1s\"\n",
     );
+    server.observer().ask(&["SETRANGE", "k", "899999", "x"]);
+    let mut greedy = proxy.client();
+    greedy.keep_little_unread();
+    greedy.send_raw(&encode(&["GET", "k"]).repeat(40));
+    moved.until(&proxy, &["client_disconnects_total{reason=\"output_limit\"}"]);
+}
+
+/// A server that is slower than it may be, on a shared connection and on a pinned one.
+pub fn slow_server(moved: &Moved) {
+    let server = Server::new(Brand::Redis, false, &["--enable-debug-command", "yes"]);
+    let proxy = Proxy::before(&server, "[upstream.pool]\ncommand_timeout = \"1s\"\n");
+    let mut clients = Vec::new();
+    for series in [
+        "replies_total{result=\"timeout\"}",
+        "upstream_timeouts_total",
+        "upstream_tombstones",
+        "upstream_disconnects_total{reason=\"timeout\"}",
+    ] {
+        moved.repeat(&proxy, series, || {
+            let (mut slow, mut late) = (proxy.client(), proxy.client());
+            slow.send(&["DEBUG", "SLEEP", "1.6"]);
+            late.send(&["GET", "k"]);
+            clients.extend([slow, late]);
+        });
+    }
+}
+
+/// Connections that are too many, too old, or looked after.
+pub fn aging_connections(moved: &Moved) {
+    let server = Server::plain(Brand::Redis);
+    let pool = |keys: &str| Proxy::before(&server, &format!("[upstream.pool]\n{keys}\n"));
+    let checked = pool("health_check_interval = \"1s\"");
+    let proxy = pool("max_idle = 1\nidle_timeout = \"700ms\"\nmax_age = \"1500ms\"");
     let mut blocked: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
-    blocked.iter_mut().for_each(|client| drop(client.ask(&["BLPOP", "nothing", "0.01"])));
-    moved.until(
-        &proxy,
-        &[
-            "upstream_disconnects_total{reason=\"idle\"}",
-            "upstream_disconnects_total{reason=\"max_age\"}",
-            "upstream_health_checks_total{result=\"ok\"}",
-            "upstream_disconnects_total{reason=\"timeout\"}",
-        ],
-    );
-    moved.note(&proxy);
+    for reason in ["idle", "max_age"] {
+        moved.repeat(&proxy, &format!("upstream_disconnects_total{{reason={reason:?}}}"), || {
+            blocked.iter_mut().for_each(|client| client.send(&["BLPOP", "nothing", "0.01"]));
+            blocked.iter_mut().for_each(|client| drop(client.reply()));
+        });
+    }
+    moved.until(&checked, &["upstream_health_checks_total{result=\"ok\"}"]);
 }
 
 /// A server that is busy with a script, whose operator ends it.
@@ -252,6 +281,8 @@ pub fn busy_server(moved: &Moved) {
     let server = Server::new(Brand::Redis, false, &["--lua-time-limit", "100"]);
     let proxy = Proxy::before(&server, "");
     proxy.client().ask(&["SET", "k", "v"]);
+    // A server that is busy lets none log in.
+    moved.until(&proxy, &["upstream_connections{state=\"pinned_idle\"}"]);
     let mut endless = proxy.client();
     endless.send(&["EVAL", "while true do end", "0"]);
     let mut reader = proxy.client();
