@@ -124,8 +124,8 @@ pub mod upstream {
             BreakerRules, Carrier, Checked, ConnectTurn, Connector, Dialed, Ended, Finding,
             Freshness, HOME, Holder, Known, Line, Lookup, Member, MissingDatabases, Next, Node,
             Outcome, Overdue, Owner, Patience, Pipeline, Place, PoolCore, Pooled, Race, Registry,
-            Relieved, Repeat, RetryBudget, Selection, Served, Step, TURN, Timing, Turn, Upkeep,
-            Use, Verdict, WAIT_TICK, Wait, Waiter, most_for_one_use,
+            Relieved, Repeat, RetryBudget, Selection, Served, Step, TURN, Timing, Turn, Unread,
+            Upkeep, Use, Verdict, WAIT_TICK, Wait, Waiter, most_for_one_use,
         };
     }
     pub mod dial {

@@ -1,7 +1,7 @@
 //! One shared connection while it serves its line, and those that are dialed to replace or to relieve it: in
 //! which order what is due is done, and what each outcome means.
 //!
-//! Owns: [`Carrier`], [`Step`], [`Dialed`], [`Served`]. Never knows: sockets, clocks, tasks, sessions.
+//! Owns: [`Carrier`], [`Step`], [`Dialed`], [`Unread`], [`Served`]. Never knows: sockets, clocks, tasks, sessions.
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,14 @@ pub enum Step {
 /// writing what there is.
 pub const TURN: [Step; 6] =
     [Step::Read, Step::Flush, Step::Time, Step::Succeed, Step::Relieve, Step::Look];
+
+/// What a session has not read of the replies that have come for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread {
+    pub bytes: usize,
+    /// With much more the session is ended.
+    pub is_full: bool,
+}
 
 /// How an attempt to connect ended.
 #[derive(Debug)]
@@ -160,25 +168,25 @@ impl<L> Carrier<L> {
         self.check_invariants();
     }
 
-    /// Whether the session that gets the reply under way has `backlog` enough to count as a slow reader. What is new
-    /// goes elsewhere from then on. `Some(true)`: nothing is read until it has caught up; while others are in line
-    /// behind the reply nothing waits, and the reader's own limit decides.
+    /// Whether the session that gets the reply under way has [`Unread`] enough to count as a slow reader. What is new
+    /// goes elsewhere from then on. `Some(true)`: nothing is read until it has caught up. While others are in line
+    /// behind the reply they wait only for a reader that is full, and not for long: its own limit decides then.
     pub fn poll_reader<W>(
         &mut self,
         line: &Line<W>,
-        backlog: impl FnOnce(&W) -> usize,
+        unread: impl FnOnce(&W) -> Unread,
         is_same: impl Fn(&W, &W) -> bool,
         now: impl FnOnce() -> Instant,
     ) -> Option<bool> {
         debug_assert!(self.ended.is_none(), "what has ended is not read");
         let reader = line.pipeline.reader().and_then(Owner::session)?;
-        if backlog(reader) < limits::SLOW_READER_BYTES {
+        let Unread { bytes, is_full } = unread(reader);
+        if bytes < limits::SLOW_READER_BYTES {
             return None;
         }
         let is_reader = |owner: &Owner<W>| owner.session().is_some_and(|it| is_same(it, reader));
-        let waits = line.pipeline.owners().all(is_reader);
-        self.connection.handle_slow_reader(waits, now());
-        Some(waits)
+        let alone = line.pipeline.owners().all(is_reader);
+        Some(self.connection.handle_slow_reader(alone, is_full, now()))
     }
 
     /// What is to be written next.

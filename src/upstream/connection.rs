@@ -276,15 +276,16 @@ impl Connection {
         debug_assert!(self.timer_at <= now + BUSY_TICK * 2, "what is in line is not looked after");
     }
 
-    /// The reader of a long reply must catch up first: what is new goes elsewhere, and as long as the
-    /// server is not read it is not silent.
-    pub(super) fn handle_slow_reader(&mut self, waits: bool, now: Instant) {
+    /// The reader of a long reply is slow: what is new goes elsewhere. Returns whether nothing is read until it has
+    /// caught up, since it is alone in line, or full; meanwhile the server is not silent.
+    pub(super) fn handle_slow_reader(&mut self, alone: bool, is_full: bool, now: Instant) -> bool {
         debug_assert!(!self.ended, "nothing is read on a connection that has ended");
         self.actions.push_back(Action::StepAside);
-        if waits {
-            debug_assert!(now >= self.last_read, "something was read later");
-            self.last_read = now;
-        }
+        let young = || self.stall.reply_is_younger(limits::FULL_READER_AGE, now);
+        let waits = alone || (is_full && young());
+        debug_assert!(now >= self.last_read, "something was read later");
+        self.last_read = if waits { now } else { self.last_read };
+        waits
     }
 
     /// Looks after time: late replies, silence, the head of the line, idleness, age.

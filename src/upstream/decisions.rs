@@ -4,7 +4,7 @@
 
 pub use super::addresses::{Attempted, Finding, Known, Lookup, Race, Verdict};
 pub use super::breaker::BreakerRules;
-pub use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
+pub use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN, Unread};
 pub use super::connection::{Action, Around, BUSY_TICK, Freshness, HOME, Timing};
 pub use super::connector::{After, Connector, Outcome, Turn as ConnectTurn};
 pub use super::ended::Ended;

@@ -235,12 +235,11 @@ impl Driver<'_> {
         }
     }
 
-    /// Whether the reader of a long reply must catch up first. New requests go elsewhere from then
-    /// on; while others are in line behind the reply, nothing waits and the reader's limit decides.
+    /// Whether the reader of a long reply must catch up first.
     fn awaits_reader(&mut self, cx: &Context<'_>) -> bool {
         let inner = self.shared.inner.borrow();
-        let backlog = |mailbox: &Rc<Mailbox>| mailbox.backlog();
-        let slow = self.carrier.poll_reader(&inner.line, backlog, Rc::ptr_eq, clock::now);
+        let unread = |mailbox: &Rc<Mailbox>| mailbox.unread();
+        let slow = self.carrier.poll_reader(&inner.line, unread, Rc::ptr_eq, clock::now);
         let Some(waits) = slow else { return false };
         if let Some(reader) =
             inner.line.pipeline.reader().and_then(Owner::session).filter(|_| waits)

@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::buffers::Buffers;
+use super::carrier::Unread;
 use super::delivery::{Arrived, Delivery};
 use super::remarks::{Remark, Remarks};
 use crate::base::lazy_box::{Initial, LazyBox};
@@ -276,8 +277,14 @@ impl Mailbox {
     }
 
     /// Bytes that have arrived and that the client has not read; 0 when it never will.
-    pub(super) fn backlog(&self) -> usize {
+    fn backlog(&self) -> usize {
         if self.is_closed() { 0 } else { self.inner.borrow().len() + self.unread.get() }
+    }
+
+    /// What the client has not read, and whether a quarter of its limit or less is left.
+    pub(super) fn unread(&self) -> Unread {
+        let (bytes, limit) = (self.backlog(), self.limit.get());
+        Unread { bytes, is_full: bytes >= limit - limit / limits::DETACHING_SHARE }
     }
 
     /// Whether what it has not read comes near the limit at which the session is ended.

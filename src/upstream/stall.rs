@@ -47,8 +47,12 @@ impl Stall {
     }
 
     fn reply_is_long(&self, now: Instant) -> bool {
-        let age = |since| now.saturating_duration_since(since);
-        self.reply_since.is_some_and(|since| age(since) >= limits::STALL_REPLY_AGE)
+        self.reply_since.is_some() && !self.reply_is_younger(limits::STALL_REPLY_AGE, now)
+    }
+
+    /// Whether a reply is under way that began within this time.
+    pub(super) fn reply_is_younger(&self, age: Duration, now: Instant) -> bool {
+        self.reply_since.is_some_and(|since| now.saturating_duration_since(since) < age)
     }
 
     /// Another connection is being dialed.

@@ -32,6 +32,8 @@ use world::{KEYS, World};
 
 const SEEDS: u64 = 200;
 const PINNED_SEEDS: u64 = 100;
+/// Unread bytes with which a session is full, in runs where it can be: less than one large reply.
+const FULL_BYTES: usize = 4 * 1024 * 1024;
 /// Of accidents, in a run.
 const TROUBLED: Duration = Duration::from_secs(15);
 /// After the last one.
@@ -179,6 +181,7 @@ fn run(seed: u64, begin: Instant, loud: bool, replay: &mut Replay<Choices>) {
     let mut world = World::new(begin, timing, patience, SESSIONS, registry, chance);
     world.loud = loud;
     (world.wanders, world.completes) = (true, 4);
+    world.full_bytes = *choices.pick(&[usize::MAX, FULL_BYTES]);
     if choices.chance(50) {
         world.name.change(&mut choices);
     }

@@ -40,6 +40,7 @@ const _: () = assert!(CHARGE_STEP_BYTES < FAIR_SHARE_BYTES);
 const _: () = assert!(CHARGE_STEP_BYTES <= RESERVE_STEP_BYTES);
 const _: () = assert!(SLOW_READER_BYTES <= QUEUE_BYTES_MAX);
 const _: () = assert!(FAIR_SHARE_BYTES < SLOW_READER_BYTES);
+const _: () = assert!(STALL_REPLY_AGE.as_millis() < FULL_READER_AGE.as_millis());
 const _: () = assert!(LEASE_UNSENT_BYTES_MAX <= LEASE_UNREAD_BYTES_MAX);
 const _: () = assert!(LEASE_UNREAD_BYTES_MAX <= SLOW_READER_BYTES);
 const _: () = assert!(BULK_ROUND_BYTES <= LEASE_WRITE_BYTES_MAX);

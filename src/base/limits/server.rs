@@ -92,6 +92,9 @@ pub(crate) const SERVER_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const LEASE_WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Age of a reply that still arrives, from which on another connection carries what is behind it.
 pub(crate) const STALL_REPLY_AGE: Duration = Duration::from_secs(2);
+/// Age of a reply up to which others wait behind it for a client that is at its limit of unread replies. Longer than
+/// [`STALL_REPLY_AGE`], so that whatever may move to another connection has moved before.
+pub(crate) const FULL_READER_AGE: Duration = Duration::from_secs(3);
 /// Bytes encrypted at once for the server: so many may have been sent when the connection fails meanwhile.
 pub(crate) const TLS_WRITE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes read at once of replies whose client has closed.

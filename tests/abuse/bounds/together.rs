@@ -108,6 +108,43 @@ fn pipelines_of_large_replies_are_served_to_slow_readers_that_share_a_connection
     }
 }
 
+/// One value is larger than what a client may leave unread, and the client reads it more slowly than it comes, while
+/// requests of others are in line behind it.
+#[test]
+fn reply_larger_than_all_a_client_may_leave_unread_is_served_beside_others() {
+    const LARGE: usize = 30_000_000;
+    let (server, proxy) = stage("output_hard = \"8MiB\"");
+    server.observer().ask(&["SETRANGE", "large", &(LARGE - 1).to_string(), "x"]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (proxy, done) = (&proxy, &done);
+            scope.spawn(move || {
+                let mut client = proxy.client();
+                let key = format!("app1:{number}");
+                while !done.load(Ordering::Relaxed) {
+                    assert!(client.ask(&["INCR", &key]).starts_with(b":"));
+                }
+            });
+        }
+        // On a machine that is slow, the first attempts may take longer than others wait for them.
+        let served = (0..3).all(|_| (0..5).any(|_| reads_after_a_pause(&proxy, "large", LARGE)));
+        done.store(true, Ordering::Relaxed);
+        assert!(served, "its clients are disconnected");
+    });
+}
+
+/// Whether a client gets a value of this length that it begins to read when much of it has come.
+fn reads_after_a_pause(proxy: &Proxy, key: &str, length: usize) -> bool {
+    let mut client = proxy.client();
+    client.keep_little_unread();
+    client.ask(&["PING"]);
+    client.send(&["GET", key]);
+    std::thread::sleep(Duration::from_millis(200));
+    let reply = client.bytes(format!("${length}\r\n\r\n").len() + length, PATIENCE);
+    reply.len() > length && client.ask(&["ECHO", "b"]) == b"$1\r\nb\r\n"
+}
+
 /// Announcing much costs nothing.
 #[test]
 fn announcements_are_not_believed() {

@@ -11,12 +11,13 @@ use respgate::internals::upstream::decisions::{Patience, Registry, Timing};
 
 use super::model::{End, Kind};
 use super::world::World;
-use super::{ms, pass};
+use super::{FULL_BYTES, ms, pass};
 use crate::support::choices::Choices;
 
 /// On the first connection, and on the second.
 const SESSION: usize = 1;
 const OTHER: usize = 2;
+const THIRD: usize = 4;
 const ELSEWHERE: usize = 0;
 
 /// Everything is well and at rest.
@@ -264,6 +265,39 @@ fn slow_reader_is_not_awaited_while_others_are_in_line_behind_it() {
     pass(&mut world, ms(50));
     check_answered(&world, SESSION, large, 0..20);
     check_answered(&world, OTHER, other, 0..20);
+}
+
+/// Others are in line behind a reply that is too large for its session: they wait for it, but not for long, and what can
+/// be sent again is.
+#[test]
+fn full_slow_reader_is_awaited_for_some_time_by_those_in_line_behind_it() {
+    for reads_again in [true, false] {
+        let mut world = world();
+        world.full_bytes = FULL_BYTES;
+        world.model.stop_reading(SESSION);
+        let large = ask(&mut world, SESSION, Kind::Large);
+        let write = ask(&mut world, OTHER, Kind::Write);
+        let read = ask(&mut world, OTHER, Kind::Read);
+        pass(&mut world, ms(50));
+        let later = ask(&mut world, THIRD, Kind::Write);
+        pass(&mut world, ms(1000));
+        assert_eq!(end(&world, SESSION, large), None, "it is full");
+        assert_eq!(end(&world, OTHER, write), None, "it waits");
+        check_answered(&world, THIRD, later, 0..20);
+        if reads_again {
+            world.model.read_all();
+            pass(&mut world, ms(50));
+            check_answered(&world, SESSION, large, 1050..1100);
+            check_answered(&world, OTHER, write, 1050..1100);
+        } else {
+            pass(&mut world, ms(3000));
+            check_answered(&world, SESSION, large, 3000..3100);
+            check_answered(&world, OTHER, write, 3000..3100);
+        }
+        pass(&mut world, ms(50));
+        assert!(end(&world, OTHER, read).is_some(), "it is not lost");
+        world.check_executions();
+    }
 }
 
 /// Several large replies to one session that reads slowly: those that have not begun come on a connection of its own,

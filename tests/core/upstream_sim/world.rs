@@ -15,7 +15,7 @@ use respgate::internals::upstream::decisions::{
     ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, Begun, BreakerRules, Carrier,
     ConnectTurn, Connector, Dialed, Ended, Freshness, HOME, Line, Member, MissingDatabases, Next,
     Node, Outcome, Overdue, Owner, Patience, Pipeline, Place, Registry, Relieved, Repeat,
-    RetryBudget, Selection, Step, TURN, Timing, WAIT_TICK, Waiter,
+    RetryBudget, Selection, Step, TURN, Timing, Unread, WAIT_TICK, Waiter,
 };
 
 use super::dials::Dials;
@@ -201,6 +201,8 @@ pub struct World {
     places: Vec<(usize, Option<usize>)>,
     /// Sessions go to other databases at times.
     pub wanders: bool,
+    /// With so many unread bytes a session is full.
+    pub full_bytes: usize,
     /// One of so many writes is completed by another request; 0: none is.
     pub completes: usize,
     pub generation: u64,
@@ -264,6 +266,7 @@ impl World {
             missing: MissingDatabases::default(),
             places: (0..sessions).map(|at| (usize::from(at % 3 == 0), None)).collect(),
             wanders: false,
+            full_bytes: usize::MAX,
             completes: 0,
             generation: 1,
             password: 1,
@@ -933,9 +936,13 @@ impl World {
         let mut progress = false;
         while let Some(live) = life.live.as_mut().filter(|live| live.carrier.ended().is_none()) {
             let Self { model, now, .. } = self;
-            let backlog = |session: &usize| model.unread(*session) * UNREAD_WEIGHT;
+            let full = self.full_bytes;
+            let unread = |session: &usize| {
+                let bytes = model.unread(*session) * UNREAD_WEIGHT;
+                Unread { bytes, is_full: bytes >= full }
+            };
             let same = |one: &usize, other: &usize| one == other;
-            let slow = live.carrier.poll_reader(&life.line, backlog, same, || *now);
+            let slow = live.carrier.poll_reader(&life.line, unread, same, || *now);
             if slow.is_some() {
                 self.act(at, life);
             }
