@@ -8,7 +8,7 @@ use super::conversation::Conversation;
 use super::links::Links;
 use crate::command::{self, Effect, Spec};
 use crate::policy::keeps_subscriptions;
-use crate::session::{ClientEntry, Marks};
+use crate::session::{ClientEntry, Marks, figures_of};
 use crate::telemetry::ClientDisconnect;
 
 /// Takes up what a reload has put in force. Redis cuts off the clients of a deleted user (acl.c
@@ -56,9 +56,10 @@ pub(super) fn end(conversation: &mut Conversation, entry: &ClientEntry) {
     }
     let Some((why, until)) = entry.retired() else { return };
     let session = conversation.session();
-    let monitors = entry.figures().marks.has(Marks::MONITOR);
-    let goes_on =
-        session.subscribes() || session.is_blocked() || session.is_streaming() || monitors;
+    let goes_on = session.subscribes()
+        || session.is_blocked()
+        || session.is_streaming()
+        || monitors(conversation);
     if goes_on || conversation.now() >= until {
         conversation.end_now(why);
     }
@@ -71,12 +72,16 @@ fn notice_block(conversation: &mut Conversation, links: &Links) {
     let session = conversation.session();
     let denied = |spec: &'static Spec| links.entry.block_of(spec).is_some();
     let any = |effect| command::all().iter().filter(|spec| spec.effect == effect).any(denied);
-    let monitors = links.entry.figures().marks.has(Marks::MONITOR);
     let goes_on = (session.subscribes() && any(Effect::Subscribe))
-        || (monitors && any(Effect::Monitor))
+        || (monitors(conversation) && any(Effect::Monitor))
         || (session.is_streaming() && any(Effect::Replicate { streams: true }))
         || (session.is_blocked() && session.shown_command().is_some_and(denied));
     if goes_on {
         conversation.end_now(ClientDisconnect::Blocked);
     }
+}
+
+/// Whether it is sent all commands of others.
+fn monitors(conversation: &Conversation) -> bool {
+    figures_of(conversation.session(), conversation.active_at()).marks.has(Marks::MONITOR)
 }

@@ -10,12 +10,24 @@ use crate::telemetry::ClientDisconnect;
 use crate::upstream::Holding;
 
 /// Bytes of one connection that the budget knows of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Account {
     pub bytes: usize,
 }
 
 impl Account {
+    /// The account of a connection that keeps nothing yet.
+    pub(super) fn new(links: &Links) -> Self {
+        let account = Self { bytes: 0 };
+        account.show(links);
+        account
+    }
+
+    /// Shows others what is kept for the client.
+    fn show(&self, links: &Links) {
+        links.entry.note_held(size_of::<Conversation>() + size_of::<Links>() + self.bytes);
+    }
+
     /// Counts a connection's buffers against its own limit and that of all together.
     #[inline(always)]
     pub(super) fn settle(
@@ -32,6 +44,7 @@ impl Account {
         let worker = &links.worker;
         worker.buffers.adjust(self.bytes, held);
         self.bytes = held;
+        self.show(links);
         links.mailbox.note_holding(Holding {
             bytes: held,
             moved: conversation.moved_at(),

@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::encrypted::Encrypted;
 
 /// A client's bytes, both ways.
-pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Whether nothing has come since [`Self::poll_fill`] found nothing, so that the task will be woken.
     fn is_quiet(&self) -> bool {
         false

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`ClientTask`]. Never knows: what the client sends, what is recorded of it.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -16,14 +17,14 @@ use super::links::Links;
 pub(super) struct ClientTask<S: ClientStream>(State<S>);
 
 enum State<S> {
-    Serving(Box<Connection<S>>),
+    Serving(Rc<RefCell<Connection<S>>>),
     /// The connection is closed, and its end waits until it can be recorded.
     Ending(Pin<Box<dyn Future<Output = ()>>>),
     Ended,
 }
 
 impl<S: ClientStream> ClientTask<S> {
-    pub(super) const fn new(connection: Box<Connection<S>>) -> Self {
+    pub(super) const fn new(connection: Rc<RefCell<Connection<S>>>) -> Self {
         Self(State::Serving(connection))
     }
 }
@@ -34,8 +35,10 @@ impl<S: ClientStream> Future for ClientTask<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self(state) = self.get_mut();
         if let State::Serving(connection) = state {
+            let mut connection = connection.borrow_mut();
             let why = ready!(connection.poll_serve(cx));
-            let mut guard = guard_of(connection);
+            let mut guard = guard_of(&connection);
+            drop(connection);
             *state = State::Ending(Box::pin(async move { guard.finish(why).await }));
         }
         if let State::Ending(end) = state {
@@ -57,7 +60,7 @@ fn guard_of<S>(connection: &Connection<S>) -> DisconnectGuard {
 impl<S: ClientStream> Drop for ClientTask<S> {
     fn drop(&mut self) {
         if let State::Serving(connection) = std::mem::replace(&mut self.0, State::Ended) {
-            let guard = guard_of(&connection);
+            let guard = guard_of(&connection.borrow());
             drop(connection);
             drop(guard);
         }

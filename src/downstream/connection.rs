@@ -3,15 +3,17 @@
 //! Owns: [`Connection`]: the client's socket, and in which order things are asked for. Never knows: what is
 //! decided of what comes.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 
+use super::access;
 use super::account::{Account, report_end};
 use super::client_stream::ClientStream;
 use super::conversation::{
@@ -21,7 +23,6 @@ use super::conversation::{
 use super::links::{Links, purpose_of};
 use super::metrics::Place;
 use super::worker::Worker;
-use super::{access, shown};
 use crate::base::clock;
 use crate::base::late_wake::LateWake;
 use crate::base::lazy_box::LazyBox;
@@ -43,7 +44,7 @@ enum Pending {
 /// The task around one conversation.
 pub(super) struct Connection<S> {
     stream: S,
-    conversation: Conversation,
+    pub(super) conversation: Conversation,
     pub(super) links: Links,
     pending: Option<Box<Pending>>,
     /// The stream may keep some of what was written: TLS does when the socket is full.
@@ -64,12 +65,13 @@ impl<S: ClientStream> Connection<S> {
         limiter_registry: Rc<LimiterRegistry>,
         peer: Peer,
         place: Rc<Place>,
-    ) -> Box<Self> {
+    ) -> Rc<RefCell<Self>> {
         let now = clock::now();
         let limits = worker.limits.get();
         let (links, session) =
             Links::new(id, worker, live_access, limiter_registry, (peer, place), now);
-        let connection = Box::new(Self {
+        let (entry, account) = (Rc::clone(&links.entry), Account::new(&links));
+        let connection = Self {
             stream,
             conversation: Conversation::new(links.entry.id, session, limits, now),
             links,
@@ -78,9 +80,11 @@ impl<S: ClientStream> Connection<S> {
             socket_empty: false,
             timer: None,
             late_wake: LazyBox::default(),
-            account: Account::default(),
-        });
-        connection.show();
+            account,
+        };
+        let connection = Rc::new(RefCell::new(connection));
+        let source: Weak<RefCell<Self>> = Rc::downgrade(&connection);
+        entry.note_source(source);
         connection
     }
 
@@ -101,7 +105,6 @@ impl<S: ClientStream> Connection<S> {
         let polled = self.take_turn(cx);
         check_invariants(&self.conversation);
         self.links.count_in_flight(self.conversation.unanswered());
-        self.show();
         polled
     }
 
@@ -164,10 +167,6 @@ impl<S: ClientStream> Connection<S> {
         if self.pending.is_some() && self.conversation.pending_step() == PendingStep::No {
             self.pending = None;
         }
-    }
-
-    fn show(&self) {
-        shown::show(&self.conversation, &self.links, size_of::<Self>() + self.account.bytes);
     }
 
     /// Puts what the shared connection delivered into its places.
@@ -326,7 +325,6 @@ impl<S: ClientStream> Connection<S> {
             Ok(lease) => {
                 links.take_lease(lease, cause);
                 conversation.handle_lease();
-                self.show();
             }
             Err(failure) => {
                 links.entry.end_want(false);
@@ -354,7 +352,6 @@ impl<S: ClientStream> Connection<S> {
     /// other's keys. Returns whether anything happened.
     fn serve_want(&mut self) -> bool {
         if self.conversation.has_lease() {
-            self.show();
             self.links.entry.end_want(true);
             return true;
         }
@@ -455,7 +452,9 @@ impl<S: ClientStream> Connection<S> {
     #[inline(always)]
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         let Some(deadline) = deadline(&self.conversation, &self.links) else {
-            drop(self.timer.take());
+            if self.timer.is_some() {
+                self.timer = None;
+            }
             self.late_wake.allocated_mut().into_iter().for_each(LateWake::is_in_time);
             return Poll::Pending;
         };

@@ -12,7 +12,7 @@ use super::worker::Worker;
 use crate::base::clock;
 use crate::base::limits;
 use crate::command::Spec;
-use crate::session::{Class, Completed, Denial, HeldSlot, Judged, Login, Session};
+use crate::session::{Cause, Class, Completed, Denial, HeldSlot, Judged, Login, Session};
 use crate::telemetry::{Slow, Times, UpstreamDisconnect};
 use crate::traffic::{Loss, Ticket};
 use crate::upstream::Lease;
@@ -203,15 +203,21 @@ impl Links {
     /// The client has taken so many bytes.
     pub(super) fn count_written(&mut self, bytes: usize) {
         self.worker.metrics.transmitted(bytes);
-        self.passed.sent += bytes as u64;
+        self.entry.note_sent(bytes);
     }
 
     /// Brings the number of unanswered commands up to date, once a turn.
     pub(super) fn count_in_flight(&mut self, now: usize) {
-        let before = std::mem::replace(&mut self.passed.in_flight, now);
+        let before = std::mem::replace(&mut self.in_flight, now);
         if before != now {
             self.worker.metrics.in_flight(before, now);
         }
+    }
+
+    /// The pinned connection, which is no longer the client's.
+    pub(super) fn part_from_lease(&mut self) -> Option<(Lease, Cause)> {
+        self.entry.note_link(0);
+        self.lease.take().map(|lease| *lease)
     }
 
     /// The connection ends, by a panic of its task, too: its pinned connection closes, and what it waited
@@ -219,7 +225,7 @@ impl Links {
     pub(super) fn close(&mut self, session: &mut Session) {
         let (held, has_pinned_requests) = (session.take_held(), session.has_pinned_requests());
         self.mailbox.close();
-        let mut lease = self.lease.take().map(|lease| *lease);
+        let mut lease = self.part_from_lease();
         if let Some((lease, cause)) = &mut lease {
             lease.close_for(UpstreamDisconnect::ClientLeft);
             lease.take_losses(Loss::Abandoned);
@@ -235,7 +241,7 @@ impl Links {
             }),
         }
         self.worker.metrics.canceled(session.in_flight());
-        self.worker.metrics.in_flight(self.passed.in_flight, 0);
+        self.worker.metrics.in_flight(self.in_flight, 0);
     }
 }
 

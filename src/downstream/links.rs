@@ -12,7 +12,7 @@ use bytes::BytesMut;
 
 use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, PolicyChange};
 use super::insight::first_key;
-use super::metrics::{Passed, Place};
+use super::metrics::Place;
 use super::notes::Counts;
 use super::worker::{Judging, Worker};
 use crate::base::live::{Cached, Live};
@@ -42,7 +42,7 @@ pub(super) struct Links {
     pub mailbox: Rc<Mailbox>,
     pub shared: Option<Rc<Shared>>,
     pub lease: Option<Box<(Lease, Cause)>>,
-    pub passed: Passed,
+    pub in_flight: usize,
     pub counts: Counts,
     /// Where the client is counted by its listener.
     pub place: Rc<Place>,
@@ -79,7 +79,7 @@ impl Links {
             mailbox,
             shared: None,
             lease: None,
-            passed: Passed::default(),
+            in_flight: 0,
             counts,
             place,
         };
@@ -126,6 +126,7 @@ impl Links {
     /// The pinned connection that was waited for.
     pub(super) fn take_lease(&mut self, lease: Lease, cause: Cause) {
         self.entry.forget_aim();
+        self.entry.note_link(lease.client_id());
         self.worker.metrics.pinned(cause, 1);
         self.lease = Some(Box::new((lease, cause)));
         if self.mailbox.has_left() {
@@ -269,7 +270,7 @@ impl Host for Links {
     }
 
     fn end_lease(&mut self, end: LeaseEnd) {
-        let Some((mut lease, cause)) = self.lease.take().map(|lease| *lease) else { return };
+        let Some((mut lease, cause)) = self.part_from_lease() else { return };
         self.worker.metrics.pinned(cause, -1);
         match end {
             // An UNBLOCK in flight to it must not reach another session.
@@ -285,7 +286,7 @@ impl Host for Links {
     }
 
     fn lose_lease(&mut self, why: Loss, lost: usize) {
-        let Some((mut lease, cause)) = self.lease.take().map(|lease| *lease) else { return };
+        let Some((mut lease, cause)) = self.part_from_lease() else { return };
         self.worker.metrics.pinned(cause, -1);
         lease.abort();
         lease.take_outstanding().iter().for_each(|it| self.worker.upstream.complete(it));
@@ -423,8 +424,7 @@ impl Host for Links {
 
     fn consumed(&mut self, bytes: usize, commands: u64) {
         self.worker.metrics.received(bytes, commands);
-        self.passed.received += bytes as u64;
-        self.passed.commands += commands;
+        self.entry.note_received(bytes, commands);
     }
 
     fn logged_in(&mut self, login: Login, now: Instant) {

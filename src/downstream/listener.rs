@@ -290,7 +290,7 @@ impl Listener {
             Rc::clone(place),
         );
         if let Some(auditor) = &worker.auditor {
-            auditor.opened(&connection.links.entry);
+            auditor.opened(&connection.borrow().links.entry);
         }
         tokio::task::spawn_local(ClientTask::new(connection));
         Some(id)

@@ -26,16 +26,6 @@ pub(super) struct ClientMetrics {
     elapsed: Elapsed,
 }
 
-/// What has passed through a connection so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Passed {
-    pub received: u64,
-    pub sent: u64,
-    pub commands: u64,
-    /// Commands that are not answered yet, as the metric has it.
-    pub in_flight: usize,
-}
-
 /// What is counted by policy.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {

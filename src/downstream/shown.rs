@@ -1,32 +1,23 @@
-//! What others see of a client (`CLIENT LIST`), brought up to date once a turn.
+//! What others see of a client (`CLIENT LIST`), computed when they look.
 //!
 //! Owns: the figures that the connection knows. Never knows: their readers.
 
-use super::conversation::Conversation;
-use super::links::Links;
-use crate::session::{Bytes, Marks};
+use std::cell::RefCell;
 
-/// `held`: bytes of memory that the connection keeps.
-#[inline(always)]
-pub(super) fn show(conversation: &Conversation, links: &Links, held: usize) {
-    links.entry.show(|figures| {
-        let session = conversation.session();
-        session.show(figures);
-        if let Some(spec) = session.shown_command() {
-            figures.command = Some(spec);
-        }
+use super::connection::Connection;
+use crate::session::{Figures, Marks, Source, figures_of};
+
+impl<S> Source for RefCell<Connection<S>> {
+    fn figures(&self) -> Option<Figures> {
+        let connection = self.try_borrow().ok()?;
+        let conversation = &connection.conversation;
+        let mut figures = figures_of(conversation.session(), conversation.active_at());
         let rooms = conversation.rooms();
         figures.marks.set(Marks::CLOSING, conversation.is_ending());
-        figures.active = conversation.active_at();
-        figures.unread = Bytes::of(rooms.pending);
-        figures.room = Bytes::of(rooms.pending_capacity - rooms.pending);
-        figures.arguments = Bytes::default();
-        figures.reply_room = Bytes::of(rooms.output_capacity);
-        figures.unwritten = Bytes::of(conversation.output().len());
-        figures.held = Bytes::of(held);
-        figures.received = links.passed.received;
-        figures.sent = links.passed.sent;
-        figures.commands = links.passed.commands;
-        figures.link = links.lease.as_ref().map_or(0, |lease| lease.0.client_id());
-    });
+        figures.unread = rooms.pending;
+        figures.room = rooms.pending_capacity - rooms.pending;
+        figures.reply_room = rooms.output_capacity;
+        figures.unwritten = conversation.output().len();
+        Some(figures)
+    }
 }

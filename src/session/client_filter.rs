@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::access::Auth;
 use super::client_info::ClientInfo;
 use super::client_text;
+use super::figures::Figures;
 use super::figures::Marks;
 use super::roster::ClientEntry;
 use crate::resp::{Request, encode, number};
@@ -220,14 +221,13 @@ impl Filter {
         })
     }
 
-    pub(super) fn fits(&self, entry: &ClientEntry, now: Instant) -> bool {
-        self.conditions.iter().all(|(condition, not)| condition.is_met(entry, now) != *not)
+    pub(super) fn fits(&self, entry: &ClientEntry, figures: &Figures, now: Instant) -> bool {
+        self.conditions.iter().all(|(condition, not)| condition.is_met(entry, figures, now) != *not)
     }
 }
 
 impl Condition {
-    fn is_met(&self, entry: &ClientEntry, now: Instant) -> bool {
-        let figures = entry.figures();
+    fn is_met(&self, entry: &ClientEntry, figures: &Figures, now: Instant) -> bool {
         let client_info = entry.client_info();
         let equals = |what: fn(&ClientInfo) -> &Vec<u8>, wanted: &[u8]| {
             client_info.as_deref().map(what).is_some_and(|own| !own.is_empty() && own == wanted)
@@ -239,7 +239,7 @@ impl Condition {
             Self::Ids(ids) => {
                 i64::try_from(entry.id).is_ok_and(|id| ids.binary_search(&id).is_ok())
             }
-            Self::Kind(kind) => *kind == kind_of(entry),
+            Self::Kind(kind) => *kind == kind_of(figures.marks),
             Self::Address(address) => entry.peer.address().as_bytes() == address,
             Self::LocalAddress(address) => entry.peer.local().as_bytes() == address,
             Self::User(user) => entry.user().as_str().as_bytes() == user,
@@ -283,8 +283,7 @@ fn kind_named(word: &[u8], server: Server) -> Result<Kind, Line> {
 }
 
 /// Redis networking.c `getClientType`.
-fn kind_of(entry: &ClientEntry) -> Kind {
-    let marks = entry.figures().marks;
+const fn kind_of(marks: Marks) -> Kind {
     if marks.has(Marks::REPLICA) {
         Kind::Replica
     } else if marks.has(Marks::PUBSUB) {

@@ -13,15 +13,19 @@ use super::roster::ClientEntry;
 const REPLY_ROOM: usize = 16 * 1024;
 
 /// Redis networking.c `catClientInfoString`, and the end of the line.
-pub(super) fn write_line(form: &Form, entry: &ClientEntry, now: Instant, line: &mut String) {
-    let figures = entry.figures();
+pub(super) fn write_line(
+    form: &Form,
+    (entry, figures): (&ClientEntry, &Figures),
+    now: Instant,
+    line: &mut String,
+) {
     for (at, (name, other)) in form.fields().enumerate() {
         if at > 0 {
             line.push(' ');
         }
         line.push_str(name);
         line.push('=');
-        write_value(name, other, entry, &figures, now, line);
+        write_value(name, other, (entry, figures), now, line);
     }
     line.push('\n');
 }
@@ -29,8 +33,7 @@ pub(super) fn write_line(form: &Form, entry: &ClientEntry, now: Instant, line: &
 fn write_value(
     name: &str,
     other: &str,
-    entry: &ClientEntry,
-    figures: &Figures,
+    (entry, figures): (&ClientEntry, &Figures),
     now: Instant,
     line: &mut String,
 ) {
@@ -40,7 +43,7 @@ fn write_value(
         line.push_str(&String::from_utf8_lossy(client_info.map_or(&b""[..], what)));
     };
     // What does not fit into the room that every client has.
-    let beyond = figures.unwritten.count().saturating_sub(REPLY_ROOM);
+    let beyond = figures.unwritten.saturating_sub(REPLY_ROOM);
     let number: u64 = match name {
         "fd" => return write_number(entry.peer.fd, line),
         "redir" => return write_number(figures.state.redirect, line),
@@ -54,7 +57,7 @@ fn write_value(
         "flags" => return line.extend(figures.marks.letters().map(char::from)),
         "cmd" => return line.push_str(figures.command.map_or("NULL", |spec| spec.name)),
         "user" => return line.push_str(entry.user().as_str()),
-        "events" => return line.push_str(if figures.unwritten.count() > 0 { "rw" } else { "r" }),
+        "events" => return line.push_str(if figures.unwritten > 0 { "rw" } else { "r" }),
         "id" => entry.id,
         "age" => now.saturating_duration_since(entry.since).as_secs(),
         "idle" => now.saturating_duration_since(figures.active).as_secs(),
@@ -63,19 +66,19 @@ fn write_value(
         "psub" => figures.state.patterns,
         "ssub" => figures.state.shards,
         "watch" => figures.state.watched.into(),
-        "qbuf" => figures.unread.count() as u64,
-        "qbuf-free" => figures.room.count() as u64,
-        "argv-mem" => figures.arguments.count() as u64,
+        "qbuf" => figures.unread as u64,
+        "qbuf-free" => figures.room as u64,
+        "argv-mem" => figures.arguments as u64,
         "multi-mem" => figures.state.queued_bytes as u64,
-        "rbs" | "rbp" => figures.reply_room.count() as u64,
-        "obl" => figures.unwritten.count().min(REPLY_ROOM) as u64,
+        "rbs" | "rbp" => figures.reply_room as u64,
+        "obl" => figures.unwritten.min(REPLY_ROOM) as u64,
         "oll" => u64::from(beyond > 0),
         "omem" => beyond as u64,
-        "tot-mem" => figures.held.count() as u64,
+        "tot-mem" => entry.held() as u64,
         "resp" => figures.protocol.version().into(),
-        "tot-net-in" => figures.received,
-        "tot-net-out" => figures.sent,
-        "tot-cmds" => figures.commands,
+        "tot-net-in" => entry.received(),
+        "tot-net-out" => entry.sent(),
+        "tot-cmds" => entry.commands(),
         _ => return line.push_str(other),
     };
     write_number(number, line);

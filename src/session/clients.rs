@@ -4,6 +4,7 @@
 //! Owns: the answers. Never knows: how a client is described, which options choose it.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 
@@ -14,7 +15,7 @@ use super::client_info::Form;
 use super::client_line::write_line;
 use super::context::Context;
 use super::expect::Expect;
-use super::figures::{Bytes, Figures, Marks, StateFigures};
+use super::figures::{Figures, Marks, StateFigures};
 use super::pending_query::{Arrived, PendingQuery};
 use super::queue::Class;
 use super::roster::ClientEntry;
@@ -26,37 +27,12 @@ use crate::resp::{Protocol, Request, encode, number};
 use crate::traffic::{Skips, own};
 
 /// What of this session is shown; the other figures are the connection's.
-#[inline(always)]
-pub(super) fn show(session: &Session, figures: &mut Figures) {
-    figures.database = session.dialect.database();
-    figures.protocol = session.dialect.protocol();
-    let usual = session.is_usual();
-    // Of most clients nothing else changes from one request to the next.
-    if !(usual && figures.usual) {
-        figures.usual = usual;
-        show_state(session, figures);
-    }
-}
-
-fn show_state(session: &Session, figures: &mut Figures) {
+pub(crate) fn figures_of(session: &Session, active: Instant) -> Figures {
     let transaction = session.transaction.as_ref();
     let queued = transaction.map(|transaction| transaction.queued());
     let queued = queued.or_else(|| session.awaited.commands());
     let Session { listening, watch, .. } = session;
     let (channels, patterns, shards) = listening.subscriptions.counts();
-    let state = StateFigures {
-        channels,
-        patterns,
-        shards,
-        queued,
-        queued_bytes: transaction.map_or(0, |transaction| transaction.size()),
-        watched: watch.keys(),
-        redirect: listening.tracking.redirect().unwrap_or(-1),
-    };
-    // A client that never had any of it needs no room for it.
-    if !figures.usual || figures.state.allocated().is_some() {
-        *figures.state = state;
-    }
     let mut marks = Marks::default();
     marks.set(Marks::MONITOR, listening.monitors());
     marks.set(Marks::PUBSUB, listening.subscriptions.any());
@@ -69,24 +45,47 @@ fn show_state(session: &Session, figures: &mut Figures) {
     session.flags.mark(&mut marks);
     marks.set(Marks::DIRTY, watch.is_lost());
     marks.set(Marks::UNIX, session.entry.peer.is_unix);
-    figures.marks = marks;
+    Figures {
+        database: session.dialect.database(),
+        protocol: session.dialect.protocol(),
+        state: StateFigures {
+            channels,
+            patterns,
+            shards,
+            queued,
+            queued_bytes: transaction.map_or(0, |transaction| transaction.size()),
+            watched: watch.keys(),
+            redirect: listening.tracking.redirect().unwrap_or(-1),
+        },
+        marks,
+        command: session.commands.shown(),
+        ..Figures::new(active)
+    }
 }
 
-/// The session's own line shows the request at hand.
-fn show_request(session: &Session, spec: &'static Spec, request: &Request<'_>) {
-    session.entry.show(|figures| {
-        show(session, figures);
+/// The figures of all clients, as one of them sees them: its own show the request at hand.
+struct Seen<'a> {
+    own: &'a ClientEntry,
+    figures: Figures,
+    now: Instant,
+}
+
+impl<'a> Seen<'a> {
+    fn by(session: &'a Session, spec: &'static Spec, request: &Request<'_>) -> Self {
+        let now = session.roster.now();
+        let mut figures = figures_of(session, now);
         // Within a transaction it is EXEC that runs.
-        figures.command = if session.awaited.commands().is_some() {
-            session.commands.shown()
-        } else {
-            Some(spec)
-        };
-        figures.active = session.roster.now();
-        figures.unread = Bytes::of(request.raw().len());
-        figures.arguments = Bytes::of(request.args().map(<[u8]>::len).sum());
-        figures.unwritten = Bytes::default();
-    });
+        if session.awaited.commands().is_none() {
+            figures.command = Some(spec);
+        }
+        figures.unread = request.raw().len();
+        figures.arguments = request.args().map(<[u8]>::len).sum();
+        Self { own: &session.entry, figures, now }
+    }
+
+    fn of(&self, entry: &ClientEntry) -> Figures {
+        if entry.id == self.own.id { self.figures.clone() } else { entry.figures() }
+    }
 }
 
 /// The server describes a connection of respgate's own, once, so that respgate describes clients
@@ -129,9 +128,11 @@ pub(super) fn write_info(
     request: &Request<'_>,
     out: &mut BytesMut,
 ) {
-    show_request(session, spec, request);
+    let seen = Seen::by(session, spec, request);
     let mut text = String::new();
-    with_form(session, |form| write_line(form, &session.entry, session.roster.now(), &mut text));
+    with_form(session, |form| {
+        write_line(form, (&session.entry, &seen.figures), seen.now, &mut text);
+    });
     write_text(out, text.as_bytes(), session.dialect.protocol());
 }
 
@@ -156,7 +157,7 @@ pub(super) fn write_list(
         encode::error(out, client_text::LONG_ANSWER);
         return room;
     }
-    show_request(session, spec, request);
+    let seen = Seen::by(session, spec, request);
     let found = match Filter::of_list(request, session.roster.server(), auth) {
         Ok(found) => found,
         Err(line) => {
@@ -164,11 +165,10 @@ pub(super) fn write_list(
             return room;
         }
     };
-    let (own, now) = (&session.entry, session.roster.now());
     let searched = match found {
-        Ok(filter) => search(session, &filter, room),
+        Ok(filter) => search(session, &filter, &seen, room),
         Err(ids) => {
-            let listed = ids.into_iter().filter_map(|id| session.roster.find(own, id));
+            let listed = ids.into_iter().filter_map(|id| session.roster.find(&session.entry, id));
             Some((listed.collect(), room))
         }
     };
@@ -182,7 +182,7 @@ pub(super) fn write_list(
             // A name may be as long as all lines together.
             let has_room = text.len() + entry.held_bytes() < room.bytes();
             if has_room {
-                write_line(form, entry, now, &mut text);
+                write_line(form, (entry, &seen.of(entry)), seen.now, &mut text);
             }
             has_room && text.len() <= room.bytes()
         });
@@ -202,12 +202,13 @@ pub(super) fn write_list(
 fn search(
     session: &Session,
     filter: &Filter,
+    seen: &Seen<'_>,
     room: AnswerRoom,
 ) -> Option<(Vec<Rc<ClientEntry>>, AnswerRoom)> {
     if !room.has_search() {
         return None;
     }
-    let (own, now) = (&session.entry, session.roster.now());
+    let own = &session.entry;
     let (mut found, searched) = match filter.ids() {
         Some(ids) => {
             (ids.iter().filter_map(|id| session.roster.find(own, *id)).collect(), ids.len())
@@ -215,7 +216,7 @@ fn search(
         None => session.roster.search(own),
     };
     found.retain(|entry: &Rc<ClientEntry>| {
-        filter.fits(entry, now) && !(filter.skip_me && entry.id == own.id)
+        filter.fits(entry, &seen.of(entry), seen.now) && !(filter.skip_me && entry.id == own.id)
     });
     debug_assert!(found.is_sorted_by_key(|entry| entry.id), "they are shown in another order");
     Some((found, room.after_search(searched)))
@@ -229,7 +230,6 @@ pub(super) fn write_kill(
     (auth, room): (Option<&Auth>, AnswerRoom),
     out: &mut BytesMut,
 ) -> AnswerRoom {
-    show_request(session, spec, request);
     let filter = match Filter::of_kill(request, session.roster.server(), auth) {
         Ok(filter) => filter,
         Err(line) => {
@@ -237,7 +237,8 @@ pub(super) fn write_kill(
             return room;
         }
     };
-    let Some((found, room)) = search(session, &filter, room) else {
+    let seen = Seen::by(session, spec, request);
+    let Some((found, room)) = search(session, &filter, &seen, room) else {
         encode::error(out, client_text::LONG_SEARCH);
         return room;
     };

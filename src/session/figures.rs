@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use crate::base::lazy_box::{Initial, LazyBox};
 use crate::command::Spec;
 use crate::resp::Protocol;
 
@@ -65,89 +64,53 @@ pub(super) struct StateFigures {
     pub redirect: i64,
 }
 
-impl Initial for StateFigures {
-    const INITIAL: &'static Self = &Self {
-        channels: 0,
-        patterns: 0,
-        shards: 0,
-        queued: None,
-        queued_bytes: 0,
-        watched: 0,
-        redirect: -1,
-    };
-}
-
 impl Default for StateFigures {
     fn default() -> Self {
-        *Self::INITIAL
+        Self {
+            channels: 0,
+            patterns: 0,
+            shards: 0,
+            queued: None,
+            queued_bytes: 0,
+            watched: 0,
+            redirect: -1,
+        }
     }
 }
 
-/// So many bytes; 4 GiB and more are shown as 4 GiB less one, since every client has room for six such figures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bytes(u32);
-
-impl Bytes {
-    #[must_use]
-    #[inline(always)]
-    pub fn of(count: usize) -> Self {
-        Self(u32::try_from(count).unwrap_or(u32::MAX))
-    }
-
-    #[must_use]
-    pub const fn count(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// What of a client changes with its requests. Written once a turn.
+/// What of a client changes with its requests, at the moment in which another one looks.
 #[derive(Clone, Debug)]
 pub struct Figures {
     pub database: u32,
     pub protocol: Protocol,
-    /// The client has no state besides its database and protocol, and the other figures show none.
-    pub usual: bool,
-    pub(super) state: LazyBox<StateFigures>,
+    pub(super) state: StateFigures,
     pub marks: Marks,
     pub command: Option<&'static Spec>,
     /// When bytes of it last arrived or were last written to it.
     pub active: Instant,
     /// Bytes of its requests that wait, room for more, and the arguments of the request at hand.
-    pub unread: Bytes,
-    pub room: Bytes,
-    pub arguments: Bytes,
+    pub unread: usize,
+    pub room: usize,
+    pub arguments: usize,
     /// Room for its replies, and those that it has not taken.
-    pub reply_room: Bytes,
-    pub unwritten: Bytes,
-    /// All that is kept for it.
-    pub held: Bytes,
-    pub received: u64,
-    pub sent: u64,
-    pub commands: u64,
-    /// The number at the server of its pinned connection; 0 without.
-    pub link: u64,
+    pub reply_room: usize,
+    pub unwritten: usize,
 }
 
 impl Figures {
-    pub(super) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self {
             database: 0,
             protocol: Protocol::Resp2,
-            usual: false,
-            state: LazyBox::default(),
+            state: StateFigures::default(),
             marks: Marks::default(),
             command: None,
             active: now,
-            unread: Bytes::default(),
-            room: Bytes::default(),
-            arguments: Bytes::default(),
-            reply_room: Bytes::default(),
-            unwritten: Bytes::default(),
-            held: Bytes::default(),
-            received: 0,
-            sent: 0,
-            commands: 0,
-            link: 0,
+            unread: 0,
+            room: 0,
+            arguments: 0,
+            reply_room: 0,
+            unwritten: 0,
         }
     }
 }

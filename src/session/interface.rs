@@ -12,7 +12,6 @@ use super::access::{ListenerAccess, Login};
 use super::completed::Completed;
 use super::context::Context;
 use super::expect::Expect;
-use super::figures::Figures;
 use super::judged::Judged;
 use super::limiter::{HeldSlot, Waiter};
 use super::listening::Listening;
@@ -24,7 +23,7 @@ use super::residue::{LeaseFate, Residue};
 use super::script_cache::{Resend, Scripts};
 use super::state::Session;
 use super::step::{Cause, Route, WireLayout};
-use super::{client_text, clients, hello, request};
+use super::{client_text, hello, request};
 use crate::command::Spec;
 use crate::policy::Policy;
 use crate::resp::{Request, encode};
@@ -390,8 +389,12 @@ impl Session {
 impl Session {
     /// Bytes that this session keeps besides the connection's buffers.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn held_bytes(&self) -> usize {
+        let kept = self.transaction.is_some() || self.own.is_some() || self.retries.keep_texts();
+        if !kept && !self.replies.keep_bytes() && !self.entry.is_described() {
+            return 0;
+        }
         self.replies.held_bytes()
             + self.retries.held_bytes()
             + self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes())
@@ -403,11 +406,6 @@ impl Session {
     #[must_use]
     pub const fn shown_command(&self) -> Option<&'static Spec> {
         self.commands.shown()
-    }
-
-    /// What of this session is shown; the other figures are the connection's.
-    pub fn show(&self, figures: &mut Figures) {
-        clients::show(self, figures);
     }
 
     /// Whether the client waits for others' writes, or is sent them all.

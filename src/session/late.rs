@@ -93,13 +93,18 @@ pub(super) fn blocked<'a>(
     request: &Request<'a>,
 ) -> Option<(u64, &'a [u8])> {
     let entry = session.roster.find(&session.entry, id)?;
-    let figures = entry.figures();
-    if !figures.marks.has(Marks::BLOCKED) || figures.link == 0 {
+    let link = entry.link();
+    let is_blocked = if entry.id == session.entry.id {
+        session.is_blocked() && !session.is_streaming()
+    } else {
+        entry.figures().marks.has(Marks::BLOCKED)
+    };
+    if !is_blocked || link == 0 {
         return None;
     }
     entry.aim();
     let reason = request.arg(3).filter(|_| request.len() == 4).unwrap_or(b"TIMEOUT");
-    Some((figures.link, reason))
+    Some((link, reason))
 }
 
 /// Whose number an UNBLOCK names.

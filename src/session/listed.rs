@@ -90,8 +90,7 @@ fn display_names(entry: &ClientEntry) -> (String, String) {
     })
 }
 
-fn state(entry: &ClientEntry) -> &'static str {
-    let marks = entry.figures().marks;
+fn state(marks: Marks) -> &'static str {
     let words = [
         (Marks::CLOSING, "closing"),
         (Marks::REPLICA, "replica"),
@@ -130,10 +129,10 @@ impl Roster {
                 age: now.saturating_duration_since(entry.since),
                 idle: now.saturating_duration_since(figures.active),
                 database: figures.database,
-                commands: figures.commands,
-                received: figures.received,
-                sent: figures.sent,
-                state: state(&entry),
+                commands: entry.commands(),
+                received: entry.received(),
+                sent: entry.sent(),
+                state: state(figures.marks),
                 blocked: entry.is_blocked(),
             });
         }

@@ -64,7 +64,15 @@ impl Replies {
         self.queue.in_flight()
     }
 
+    /// Whether [`Self::held_bytes`] may be more than 0.
     #[inline(always)]
+    pub(super) const fn keep_bytes(&self) -> bool {
+        self.partial.is_some()
+            || self.stripper.is_some()
+            || self.queue.held_bytes() > 0
+            || self.queue.executed_bytes() > 0
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.capacity())
             + self.queue.held_bytes()

@@ -33,6 +33,11 @@ struct Known {
 }
 
 impl Retries {
+    /// Whether [`Self::held_bytes`] may be more than 0.
+    pub(super) const fn keep_texts(&self) -> bool {
+        self.known.is_some()
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.known.as_ref().map_or(0, |known| known.kept_bytes)
     }

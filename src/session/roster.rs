@@ -2,15 +2,15 @@
 //!
 //! Owns: [`Roster`], [`ClientEntry`]. Never knows: sockets, commands, how a client is described.
 
-use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::client_info::{ClientInfo, Form, shown};
-use super::figures::Figures;
+use super::figures::{Figures, Marks};
 use super::peer::{Peer, PeerCertificate};
 use super::users::Name;
 use crate::base::lazy_box::{Initial, LazyBox};
@@ -19,12 +19,26 @@ use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal, Subject};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Server;
 
+/// What knows the figures of a client: its connection.
+pub trait Source {
+    /// `None`: it is the one at work.
+    fn figures(&self) -> Option<Figures>;
+}
+
 /// One client's place on the roster.
 pub struct ClientEntry {
     pub id: u64,
     pub(super) peer: Peer,
     pub(super) since: Instant,
-    figures: RefCell<Figures>,
+    /// Bytes that it has sent and taken so far, and its commands.
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    commands: Cell<u64>,
+    source: OnceCell<Weak<dyn Source>>,
+    /// Bytes that are kept for it.
+    held: Cell<usize>,
+    /// The number at the server of its pinned connection; 0 without.
+    link: Cell<u64>,
     user: Cell<Name>,
     /// The policy in force for the client; only clients of the same one see each other.
     policy: Cell<usize>,
@@ -40,6 +54,8 @@ pub struct ClientEntry {
     target: Cell<bool>,
     /// The client is to receive another one's invalidations, and has no pinned connection yet.
     wanted: Cell<bool>,
+    /// The client has set its name or its library's.
+    is_described: Cell<bool>,
     extras: RefCell<LazyBox<Extras>>,
 }
 
@@ -114,28 +130,79 @@ impl ClientEntry {
 
     /// What the client has set of itself, to be changed.
     pub(super) fn client_info_mut(&self) -> RefMut<'_, ClientInfo> {
+        self.is_described.set(true);
         RefMut::map(self.extras.borrow_mut(), |extras| {
             &mut **extras.client_info.get_or_insert_default()
         })
     }
 
-    /// Bytes that are kept of the client's own words.
-    #[inline]
-    pub(super) fn held_bytes(&self) -> usize {
-        let extras = self.extras.borrow();
-        let client_info = extras.allocated().and_then(|extras| extras.client_info.as_ref());
-        client_info.map_or(0, |client_info| client_info.held_bytes())
+    /// Whether the client has set its name or its library's.
+    pub(super) const fn is_described(&self) -> bool {
+        self.is_described.get()
     }
 
+    /// Bytes that are kept of the client's own words.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.client_info().as_ref().map_or(0, |client_info| client_info.held_bytes())
+    }
+
+    /// From here on its figures are known.
+    pub fn note_source(&self, source: Weak<dyn Source>) {
+        let first = self.source.set(source);
+        debug_assert!(first.is_ok(), "a client has two connections");
+    }
+
+    /// The figures of a client that is not at work: a session knows its own.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.figures.borrow().clone()
+        let source = self.source.get().map(Weak::upgrade);
+        let is_closed = matches!(source, Some(None));
+        source.flatten().and_then(|source| source.figures()).unwrap_or_else(|| {
+            let mut figures = Figures::new(self.since);
+            figures.marks.set(Marks::CLOSING, is_closed);
+            figures
+        })
     }
 
-    /// Writes what has changed in place: this happens once a turn of every client.
-    #[inline]
-    pub fn show(&self, write: impl FnOnce(&mut Figures)) {
-        write(&mut self.figures.borrow_mut());
+    /// The client has sent so many bytes, and with them so many commands.
+    pub fn note_received(&self, bytes: usize, commands: u64) {
+        self.received.set(self.received.get() + bytes as u64);
+        self.commands.set(self.commands.get() + commands);
+    }
+
+    /// The client has taken so many bytes.
+    pub fn note_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    pub(super) const fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    pub(super) const fn commands(&self) -> u64 {
+        self.commands.get()
+    }
+
+    /// So many bytes are kept for it.
+    pub fn note_held(&self, bytes: usize) {
+        self.held.set(bytes);
+    }
+
+    pub(super) const fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// Its pinned connection has this number at the server; 0: it has none.
+    pub fn note_link(&self, link: u64) {
+        self.link.set(link);
+    }
+
+    pub(super) const fn link(&self) -> u64 {
+        self.link.get()
     }
 
     /// Another policy is in force.
@@ -270,7 +337,12 @@ impl Roster {
             id,
             peer,
             since: now,
-            figures: RefCell::new(Figures::new(now)),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            commands: Cell::new(0),
+            source: OnceCell::new(),
+            held: Cell::new(0),
+            link: Cell::new(0),
             user: Cell::default(),
             policy: Cell::new(0),
             killed: Cell::new(false),
@@ -280,6 +352,7 @@ impl Roster {
             aimed: Cell::new(false),
             target: Cell::new(false),
             wanted: Cell::new(false),
+            is_described: Cell::new(false),
             extras: RefCell::default(),
         });
         self.settle_blocks(&entry, true);

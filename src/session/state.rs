@@ -25,7 +25,6 @@ use super::pending_query::PendingQuery;
 use super::pinning::Pinning;
 use super::queue::Class;
 use super::recent_commands::RecentCommands;
-use super::remote::Remote;
 use super::replies::Replies;
 use super::reply_mode::ReplyMode;
 use super::residue::{LeaseFate, Residue, fate};
@@ -197,19 +196,6 @@ impl Session {
     #[must_use]
     pub const fn prefers_lease(&self) -> bool {
         self.large_replies.are_likely()
-    }
-
-    /// Whether the client has no state but its database and protocol: none of what `CLIENT LIST` shows besides.
-    #[inline(always)]
-    pub(super) fn is_usual(&self) -> bool {
-        let blocks = |front: &Remote| front.class == Class::Blocking;
-        self.transaction.is_none()
-            && self.awaited.commands().is_none()
-            && !self.listening.allocated().is_some_and(Listening::is_any)
-            && !self.watch.is_on()
-            && !self.watch.is_lost()
-            && self.flags == ConnectionFlags::default()
-            && !self.replies.queue.peek().is_some_and(blocks)
     }
 
     /// Whether commands are queued, here or at the server.

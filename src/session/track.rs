@@ -123,7 +123,7 @@ pub(super) fn aim_redirect(session: &Session, mut words: Words) -> Result<Aim, R
             let there = match session.roster.find(&session.entry, id) {
                 None => NOBODY,
                 Some(target) => {
-                    let link = target.figures().link;
+                    let link = target.link();
                     if link == 0 {
                         return Err(target);
                     }

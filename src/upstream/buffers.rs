@@ -22,8 +22,6 @@ pub struct Buffers {
     budget: Arc<MemoryBudget>,
     /// Bytes of sessions that end to make room.
     ending: Cell<usize>,
-    /// The empty buffer that came back last, if it has room.
-    recent: RefCell<BytesMut>,
     spare: RefCell<Vec<BytesMut>>,
     #[allow(clippy::vec_box, reason = "a mailbox has room for the pointer alone")]
     spare_arrived: RefCell<Vec<Box<Arrived>>>,
@@ -42,7 +40,6 @@ impl Buffers {
             reserved: Cell::new(0),
             budget,
             ending: Cell::new(0),
-            recent: RefCell::default(),
             spare: RefCell::default(),
             spare_arrived: RefCell::default(),
         })
@@ -146,34 +143,22 @@ impl Buffers {
     #[must_use]
     #[inline]
     pub fn get(&self) -> BytesMut {
-        let recent = self.recent.take();
-        let buffer = if recent.capacity() > 0 { recent } else { self.get_older() };
+        let spare = self.spare.borrow_mut().pop();
+        let buffer = spare.unwrap_or_else(|| BytesMut::with_capacity(limits::FRESH_BUFFER_BYTES));
         // The task that would hand them out ends, and with it its connection.
         assert!(buffer.is_empty(), "a buffer holds another client's bytes");
         buffer
-    }
-
-    fn get_older(&self) -> BytesMut {
-        let spare = self.spare.borrow_mut().pop();
-        spare.unwrap_or_else(|| BytesMut::with_capacity(limits::FRESH_BUFFER_BYTES))
     }
 
     /// Takes a buffer back for the next one; an idle session keeps none.
     #[inline]
     pub fn put(&self, mut buffer: BytesMut) {
         buffer.clear();
-        if (1..=limits::SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity()) {
-            let older = self.recent.replace(buffer);
-            if older.capacity() > 0 {
-                self.put_older(older);
-            }
-        }
-    }
-
-    fn put_older(&self, older: BytesMut) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < limits::SPARE_BUFFERS_MAX {
-            spare.push(older);
+        if (1..=limits::SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity())
+            && spare.len() < limits::SPARE_BUFFERS_MAX
+        {
+            spare.push(buffer);
         }
     }
 
