@@ -28,6 +28,14 @@ impl<T> LazyBox<T> {
     }
 }
 
+impl<T: Default> LazyBox<T> {
+    /// The part, which is allocated if it is not.
+    #[inline]
+    pub(crate) fn allocate(&mut self) -> &mut T {
+        self.0.get_or_insert_default()
+    }
+}
+
 impl<T> Default for LazyBox<T> {
     fn default() -> Self {
         Self(None)
@@ -46,7 +54,7 @@ impl<T: Initial> Deref for LazyBox<T> {
 /// The part is about to change: it is allocated.
 impl<T: Initial + Default> DerefMut for LazyBox<T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.0.get_or_insert_default()
+        self.allocate()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Basic types without knowledge of Redis, usable everywhere.
 //!
 //! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, kinds of rule,
-//! live values, parts allocated on use, backoff, late wakes, entropy, small files, programs, work that may
+//! live values, parts allocated on use, values with numbers, backoff, late wakes, entropy, small files, programs, work that may
 //! block. Never knows: any module above.
 
 pub(crate) mod aside;
@@ -15,6 +15,7 @@ pub(crate) mod late_wake;
 pub(crate) mod lazy_box;
 pub(crate) mod limits;
 pub(crate) mod live;
+pub(crate) mod numbered;
 pub(crate) mod password;
 pub(crate) mod program;
 pub(crate) mod rule;

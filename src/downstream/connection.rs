@@ -62,7 +62,7 @@ impl<S: ClientStream> Connection<S> {
         stream: S,
         worker: Rc<Worker>,
         live_access: Live<ListenerAccess>,
-        limiter_registry: Rc<LimiterRegistry>,
+        limiter_registry: &LimiterRegistry,
         peer: Peer,
         place: Rc<Place>,
     ) -> Rc<RefCell<Self>> {
@@ -157,7 +157,7 @@ impl<S: ClientStream> Connection<S> {
         Poll::Pending
     }
 
-    const fn is_simple(&self) -> bool {
+    fn is_simple(&self) -> bool {
         self.conversation.is_simple() && self.pending.is_none()
     }
 

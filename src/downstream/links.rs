@@ -37,7 +37,6 @@ pub(super) struct Links {
     pub access_seen: u64,
     /// The policy of the session's user.
     pub policy: Arc<Policy>,
-    limiter_registry: Rc<LimiterRegistry>,
     pub limiters: Limiters,
     pub mailbox: Rc<Mailbox>,
     pub shared: Option<Rc<Shared>>,
@@ -54,7 +53,7 @@ impl Links {
         id: u64,
         worker: Rc<Worker>,
         live_access: Live<ListenerAccess>,
-        limiter_registry: Rc<LimiterRegistry>,
+        limiter_registry: &LimiterRegistry,
         (peer, place): (Peer, Rc<Place>),
         now: Instant,
     ) -> (Self, Session) {
@@ -74,7 +73,6 @@ impl Links {
             entry,
             access,
             policy,
-            limiter_registry,
             limiters,
             mailbox,
             shared: None,
@@ -398,7 +396,7 @@ impl Host for Links {
             return PolicyChange::Same;
         }
         // What it has used of its own limits is kept for when it comes back to that policy.
-        self.limiters = self.limiter_registry.limiters(&policy, self.entry.peer(), now);
+        self.limiters = self.limiters.of_policy(&policy, self.entry.peer(), now);
         self.entry.note_policy(&policy);
         self.worker.guard_scripts_of(&policy);
         self.counts.tally = self.worker.metrics.tally(&policy);

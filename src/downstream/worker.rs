@@ -3,7 +3,6 @@
 //! Owns: [`Worker`]. Never knows: one connection's state.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +18,7 @@ use super::metrics::ClientMetrics;
 use super::refusals::Refusals;
 use crate::base::entropy::Entropy;
 use crate::base::live::Live;
+use crate::base::numbered::Numbered;
 use crate::base::{clock, limits};
 use crate::config::{self, ClientLimits, PoolMode};
 use crate::policy::{Blocks, Policy, TrafficProfiles};
@@ -80,7 +80,7 @@ pub(crate) struct Worker {
     relieve_from: Cell<Instant>,
     /// What clients have shown that are connected over TLS.
     pub(super) certificates: RefCell<Certificates<ListenerStore>>,
-    clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
+    clients: RefCell<Numbered<Weak<Mailbox>>>,
     /// The clients of all threads.
     all_clients: Arc<Clients>,
     draining: Cell<bool>,
@@ -175,7 +175,7 @@ impl Worker {
     pub(super) fn unregister(&self, id: u64) {
         self.roster.remove(id);
         self.certificates.borrow_mut().remove(id);
-        self.clients.borrow_mut().remove(&id);
+        self.clients.borrow_mut().remove(id);
         self.all_clients.remove();
     }
 
@@ -206,17 +206,17 @@ impl Worker {
 
     fn evict(&self, excess: usize, now: Instant) {
         let clients = self.clients.borrow();
-        let holder = |(id, mailbox): (&u64, &Weak<Mailbox>)| {
+        let holder = |(id, mailbox): (u64, &Weak<Mailbox>)| {
             let held = mailbox.upgrade()?.holding()?;
             let still = now.saturating_duration_since(held.moved);
-            Some(Holder { id: *id, bytes: held.bytes, still, logged_in: held.logged_in })
+            Some(Holder { id, bytes: held.bytes, still, logged_in: held.logged_in })
         };
         let chosen = choose(clients.iter().filter_map(holder).collect(), excess);
         if chosen.is_empty() {
             // What is kept belongs to no client: to look again at once would find the same.
             self.relieve_from.set(now + limits::EVICTION_RETRY_INTERVAL);
         }
-        for mailbox in chosen.iter().filter_map(|id| clients.get(id)?.upgrade()) {
+        for mailbox in chosen.iter().filter_map(|id| clients.get(*id)?.upgrade()) {
             mailbox.evict();
         }
     }
@@ -408,7 +408,7 @@ impl Worker {
     fn wake_those_due(&self) {
         let clients = self.clients.borrow();
         for id in self.roster.take_due() {
-            if let Some(mailbox) = clients.get(&id).and_then(Weak::upgrade) {
+            if let Some(mailbox) = clients.get(id).and_then(Weak::upgrade) {
                 mailbox.wake();
             }
         }

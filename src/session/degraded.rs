@@ -5,12 +5,11 @@
 use std::time::Instant;
 
 use crate::base::lazy_box::{Initial, LazyBox};
+use crate::command::EmptyReply;
 
 /// What was answered so, until it is counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Degraded {
-    /// The policy of the last request wants it.
-    pub on: bool,
     answered: LazyBox<Answered>,
 }
 
@@ -20,23 +19,37 @@ struct Answered {
     failed: u32,
     /// The outage that was reported.
     reported: Option<Instant>,
+    /// The reply of a server without data to the request that waits for a connection of its own.
+    miss: Option<EmptyReply>,
 }
 
 impl Initial for Answered {
-    const INITIAL: &'static Self = &Self { missed: 0, failed: 0, reported: None };
+    const INITIAL: &'static Self = &Self { missed: 0, failed: 0, reported: None, miss: None };
 }
 
 impl Degraded {
     pub(super) fn note_missed(&mut self) {
-        debug_assert!(self.on, "the policy does not want it");
         self.answered.missed = self.answered.missed.saturating_add(1);
     }
 
     /// An error was answered because the server cannot be reached.
     pub(super) fn note_failed(&mut self) {
-        if self.on {
-            self.answered.failed = self.answered.failed.saturating_add(1);
+        self.answered.failed = self.answered.failed.saturating_add(1);
+    }
+
+    /// The request at hand waits for a connection of its own; without one it is answered so.
+    #[cold]
+    pub(super) fn note_wait(&mut self, miss: Option<EmptyReply>) {
+        if miss.is_some() {
+            self.answered.miss = miss;
+        } else if let Some(answered) = self.answered.allocated_mut() {
+            answered.miss = None;
         }
+    }
+
+    /// What the request that waited is answered.
+    pub(super) fn take_miss(&mut self) -> Option<EmptyReply> {
+        self.answered.allocated_mut()?.miss.take()
     }
 
     /// How many misses and errors were answered since this was asked.

@@ -23,27 +23,32 @@ use crate::policy::{Limit, Policy};
 /// one that it shares.
 #[derive(Debug, Default)]
 pub struct Limiters {
+    /// The limiters of a policy that has limits.
+    applied: Option<Box<Applied>>,
+    limiter_registry: Option<LimiterRegistry>,
+}
+
+#[derive(Debug)]
+struct Applied {
     all: Box<[Rc<Limiter>]>,
-    logins: Option<Rc<Cell<WrongLogins>>>,
     /// Where its own limiters are kept when it ends.
-    home: Option<Box<Home>>,
+    home: Option<Home>,
 }
 
 #[derive(Debug)]
 struct Home {
-    limiter_registry: Rc<Registered>,
     policy: Weak<Policy>,
     client: Client,
 }
 
 /// The limiters that the clients of one listener share, and those kept of its clients, by policy.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LimiterRegistry(Rc<Registered>);
 
 #[derive(Debug, Default)]
 struct Registered {
     known: RefCell<Vec<Known>>,
-    logins: Rc<Cell<WrongLogins>>,
+    logins: Cell<WrongLogins>,
     /// When a client came last.
     last: Cell<Option<Instant>>,
 }
@@ -77,21 +82,36 @@ impl Client {
 
 impl Limiters {
     pub(super) const fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.applied.is_none()
+    }
+
+    fn all(&self) -> &[Rc<Limiter>] {
+        self.applied.as_ref().map_or(&[], |applied| &applied.all)
+    }
+
+    fn logins(&self) -> Option<&Cell<WrongLogins>> {
+        self.limiter_registry.as_ref().map(|limiter_registry| &limiter_registry.0.logins)
+    }
+
+    /// The limiters of the same client with another policy.
+    #[must_use]
+    pub(crate) fn of_policy(&self, policy: &Arc<Policy>, peer: &Peer, now: Instant) -> Self {
+        let limiter_registry = self.limiter_registry.as_ref();
+        limiter_registry.map_or_else(Self::default, |known| known.limiters(policy, peer, now))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Rc<Limiter>> {
-        self.all.iter()
+        self.all().iter()
     }
 
     /// When a login may be sent whose outcome the server decides.
     pub(super) fn next_login_at(&self, now: Instant) -> Instant {
-        self.logins.as_ref().map_or(now, |logins| logins.get().next_at(now))
+        self.logins().map_or(now, |logins| logins.get().next_at(now))
     }
 
     /// A login was wrong; when that may be answered.
     pub(crate) fn note_wrong_login(&self, now: Instant) -> Instant {
-        self.logins.as_ref().map_or(now, |logins| {
+        self.logins().map_or(now, |logins| {
             let mut known = logins.get();
             let at = known.answer_at(now);
             logins.set(known);
@@ -102,8 +122,10 @@ impl Limiters {
 
 impl Drop for Limiters {
     fn drop(&mut self) {
-        if let Some(home) = self.home.take() {
-            home.limiter_registry.keep(&home, std::mem::take(&mut self.all));
+        if let Some(Applied { all, home: Some(home) }) = self.applied.take().map(|applied| *applied)
+            && let Some(LimiterRegistry(registered)) = &self.limiter_registry
+        {
+            registered.keep(&home, all);
         }
     }
 }
@@ -112,11 +134,13 @@ impl LimiterRegistry {
     /// For one client with this policy.
     #[must_use]
     pub(crate) fn limiters(&self, policy: &Arc<Policy>, peer: &Peer, now: Instant) -> Limiters {
+        let limits = policy.limits();
+        let applied = if limits.is_empty() { None } else { self.apply(policy, peer, now) };
+        Limiters { applied: applied.map(Box::new), limiter_registry: Some(self.clone()) }
+    }
+
+    fn apply(&self, policy: &Arc<Policy>, peer: &Peer, now: Instant) -> Option<Applied> {
         let (limiter_registry, limits) = (&self.0, policy.limits());
-        let logins = Some(Rc::clone(&limiter_registry.logins));
-        if limits.is_empty() {
-            return Limiters { all: Box::default(), logins, home: None };
-        }
         limiter_registry.last.set(Some(now));
         let mut known = limiter_registry.known.borrow_mut();
         // A policy that is no longer in force keeps its address until here.
@@ -128,11 +152,9 @@ impl LimiterRegistry {
             known.push(Known { policy, shared, kept, kept_count: 0 });
             known.len() - 1
         });
-        let Some(known) = known.get_mut(at) else {
-            return Limiters { all: Box::default(), logins, home: None };
-        };
+        let known = known.get_mut(at)?;
         if !limits.iter().any(|limit| limit.per_client) {
-            return Limiters { all: known.shared.clone(), logins, home: None };
+            return Some(Applied { all: known.shared.clone(), home: None });
         }
         let client = Client::of(peer);
         let limiter = |(limit, limiter): (&Limit, &Rc<Limiter>)| {
@@ -141,9 +163,8 @@ impl LimiterRegistry {
         let all = known.take(&client, now);
         let all = all.unwrap_or_else(|| limits.iter().zip(&known.shared).map(limiter).collect());
         debug_assert_eq!(all.len(), limits.len(), "limits and limiters are of two policies");
-        let (limiter_registry, policy) = (Rc::clone(limiter_registry), Weak::clone(&known.policy));
-        let home = Some(Box::new(Home { limiter_registry, policy, client }));
-        Limiters { all, logins, home }
+        let home = Some(Home { policy: Weak::clone(&known.policy), client });
+        Some(Applied { all, home })
     }
 }
 
@@ -234,7 +255,7 @@ mod tests {
     }
 
     fn tokens(limiters: &Limiters, now: Instant) -> usize {
-        let limiter = &limiters.all[0];
+        let limiter = &limiters.all()[0];
         (0..5)
             .take_while(|_| {
                 let has = limiter.wait_us(now) == 0;
@@ -255,13 +276,13 @@ mod tests {
                 limiter_registry.limiters(&policy, &peer, now),
                 limiter_registry.limiters(&policy, &peer, now),
             );
-            assert_eq!(Rc::ptr_eq(&one.all[0], &two.all[0]), shared);
+            assert_eq!(Rc::ptr_eq(&one.all()[0], &two.all()[0]), shared);
         }
         let limiter_registry = LimiterRegistry::default();
         for per in [Per::Policy, Per::Client] {
             for _ in 0..10 {
                 let limiters = limiter_registry.limiters(&policy(per), &peer, now);
-                assert!(limiters.all[0].enter(2).is_some() && tokens(&limiters, now) == 2);
+                assert!(limiters.all()[0].enter(2).is_some() && tokens(&limiters, now) == 2);
             }
             assert_eq!(
                 limiter_registry.0.known.borrow().len(),
@@ -320,12 +341,12 @@ mod tests {
         let (now, peer) = (clock::now(), Peer::default());
         let (limiter_registry, policy) = (LimiterRegistry::default(), policy(Per::Client));
         let limiters = limiter_registry.limiters(&policy, &peer, now);
-        let slots = (limiters.all[0].enter(2).unwrap(), limiters.all[0].enter(2).unwrap());
+        let slots = (limiters.all()[0].enter(2).unwrap(), limiters.all()[0].enter(2).unwrap());
         drop(limiters);
         let limiters = limiter_registry.limiters(&policy, &peer, now);
-        assert!(limiters.all[0].enter(2).is_none());
+        assert!(limiters.all()[0].enter(2).is_none());
         drop(slots);
-        assert!(limiters.all[0].enter(2).is_some());
+        assert!(limiters.all()[0].enter(2).is_some());
         drop(limiters);
         assert!(
             limiter_registry.0.known.borrow()[0].kept.is_empty(),
@@ -341,7 +362,7 @@ mod tests {
             (Peer::default(), Peer { identity: PeerIdentity::Uid(7), ..Peer::default() });
         let used = |peer: &Peer, at: Instant| {
             let limiters = limiter_registry.limiters(&policy, peer, at);
-            limiters.all[0].take_token(at);
+            limiters.all()[0].take_token(at);
             limiters
         };
         drop(used(&few, now));

@@ -19,48 +19,48 @@ use crate::traffic::{Loss, Ticket};
 pub(super) struct Outage {
     /// What the client sees then.
     on_outage: OnOutage,
+    /// The policy of the last request wants reads to be answered as by a server without data.
+    answers_misses: bool,
     degraded: Degraded,
-    /// The reply of a server without data to the request that waits for a connection of its own.
-    miss: Option<EmptyReply>,
 }
 
 impl Outage {
     pub(super) fn new(on_outage: OnOutage) -> Self {
-        Self { on_outage, degraded: Degraded::default(), miss: None }
+        Self { on_outage, answers_misses: false, degraded: Degraded::default() }
     }
 
     /// Whether reads are answered as by a server without data.
     pub(super) const fn answers_misses(&self) -> bool {
-        self.degraded.on
+        self.answers_misses
     }
 
     /// Whether the policy of the request at hand wants it.
     #[inline(always)]
     pub(super) const fn note_policy(&mut self, answers_misses: bool) {
-        self.degraded.on = answers_misses;
+        self.answers_misses = answers_misses;
     }
 
     /// Whether a request that gets no reply for this reason ends the client's connection.
     pub(super) fn ends_with(&self, loss: Loss) -> bool {
-        self.on_outage == OnOutage::Close && loss.is_outage() && !self.degraded.on
+        self.on_outage == OnOutage::Close && loss.is_outage() && !self.answers_misses
     }
 
     /// A request is answered with an error for this reason.
     pub(super) fn note_failed(&mut self, loss: Loss) {
-        if loss.is_outage() {
+        if loss.is_outage() && self.answers_misses {
             self.degraded.note_failed();
         }
     }
 
     /// The request at hand waits for a connection of its own; without one it is answered so.
     #[cold]
-    pub(super) const fn note_wait(&mut self, miss: Option<EmptyReply>) {
-        self.miss = miss;
+    pub(super) fn note_wait(&mut self, miss: Option<EmptyReply>) {
+        self.degraded.note_wait(miss);
     }
 
     /// What the request at hand is answered that will get no connection of its own, if that is no error.
     pub(super) fn take_miss(&mut self, loss: Loss) -> Option<EmptyReply> {
-        let miss = self.miss.take().filter(|_| self.degraded.on && loss.is_outage())?;
+        let miss = self.degraded.take_miss().filter(|_| self.answers_misses && loss.is_outage())?;
         self.degraded.note_missed();
         Some(miss)
     }
@@ -73,7 +73,7 @@ impl Outage {
         queue: &mut ReplyQueue,
         out: &mut BytesMut,
     ) -> Option<Remote> {
-        if !self.degraded.on || !loss.is_outage() {
+        if !self.answers_misses || !loss.is_outage() {
             return None;
         }
         let Some(miss) = queue.miss_of(ticket).filter(|_| loss != Loss::Truncated) else {

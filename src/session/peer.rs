@@ -58,7 +58,7 @@ impl PeerCertificate {
 /// A client as it comes in.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Where its connection begins and where it ends, one behind the other.
+    /// Where its connection begins and, unless that is the listener's address, where it ends, one behind the other.
     pub(super) ends: Box<str>,
     /// Bytes of the first.
     pub(super) address_bytes: u16,
@@ -77,9 +77,10 @@ impl Peer {
     #[must_use]
     pub fn between(address: &str, local: &str, listener: Arc<str>) -> Self {
         let address_bytes = u16::try_from(address.len()).unwrap_or_default();
+        let own_local = if *local == *listener { "" } else { local };
         debug_assert_eq!(usize::from(address_bytes), address.len(), "an address is no document");
         Self {
-            ends: [address, local].concat().into(),
+            ends: [address, own_local].concat().into(),
             address_bytes,
             is_unix: false,
             origin: Origin::Here,
@@ -98,7 +99,8 @@ impl Peer {
     /// Where its connection ends, in the same form.
     #[must_use]
     pub fn local(&self) -> &str {
-        self.ends.get(usize::from(self.address_bytes)..).unwrap_or_default()
+        let own = self.ends.get(usize::from(self.address_bytes)..).unwrap_or_default();
+        if own.is_empty() { &self.listener } else { own }
     }
 
     /// The system's user at the other end of a Unix socket.
@@ -128,6 +130,15 @@ impl Default for Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn end_of_a_connection_is_kept_where_it_is_not_the_address_of_the_listener() {
+        for (local, bytes) in [("127.0.0.1:6379", 11), ("10.0.0.1:6379", 24)] {
+            let peer = Peer::between("127.0.0.2:1", local, "127.0.0.1:6379".into());
+            assert_eq!((peer.address(), peer.local()), ("127.0.0.2:1", local));
+            assert_eq!(peer.ends.len(), bytes);
+        }
+    }
 
     #[test]
     fn certificate_is_called_by_its_uri_or_its_first_name() {

@@ -50,7 +50,7 @@ struct Place {
 #[derive(Debug, Default)]
 pub(super) struct ReplyQueue {
     places: VecDeque<Place>,
-    in_flight: usize,
+    in_flight: u32,
     /// Bytes of replies that wait for their turn.
     held: usize,
     /// Bytes that are kept of transactions that run.
@@ -69,7 +69,7 @@ pub(super) struct ReplyQueue {
 impl ReplyQueue {
     /// Requests in flight.
     pub(super) const fn in_flight(&self) -> usize {
-        self.in_flight
+        self.in_flight as usize
     }
 
     /// Bytes of replies that wait for their turn.
@@ -342,8 +342,8 @@ impl ReplyQueue {
 
     /// What holds whenever a place is put in line or leaves it; the rest is looked at once a turn.
     fn check_counts(&self) {
-        debug_assert!(self.in_flight <= self.places.len(), "more are in flight than in line");
-        let others = self.places.len().saturating_sub(self.in_flight);
+        debug_assert!(self.in_flight() <= self.places.len(), "more are in flight than in line");
+        let others = self.places.len().saturating_sub(self.in_flight());
         debug_assert!(others > 0 || self.held == 0, "bytes are kept of no reply");
         // At most one of them is the end.
         let arrived = others.saturating_sub(usize::from(self.cut));
@@ -365,7 +365,7 @@ impl ReplyQueue {
     pub(super) fn check_invariants(&self) {
         let remote = |place: &&Place| matches!(place.content, Content::Waiting(_));
         debug_assert_eq!(
-            self.in_flight,
+            self.in_flight(),
             self.places.iter().filter(remote).count(),
             "requests in flight are miscounted"
         );

@@ -13,6 +13,7 @@ use super::expect::Expect;
 use super::queue::{Class, ReplyQueue};
 use super::remote::Remote;
 use super::step::Route;
+use crate::base::lazy_box::LazyBox;
 use crate::base::limits;
 use crate::command::Blocking;
 use crate::config::ClientLimits;
@@ -24,14 +25,9 @@ pub(super) struct Replies {
     pub queue: ReplyQueue,
     /// Where everything in flight travels.
     route: Route,
-    /// Of what blocks on the pinned connection.
-    block: BlockEnd,
-    /// A reply that is wanted whole, as far as it has come; `None` before the first one.
-    partial: Option<Box<BytesMut>>,
+    extras: LazyBox<Extras>,
     /// Something has come in part from the pinned connection: whether it is a reply.
     framing: Option<bool>,
-    /// Takes a prefix off the reply in progress.
-    stripper: Option<Box<Stripper>>,
     /// Some of the oldest reply has gone to the client, not all.
     begun: bool,
     /// Requests that may be in flight at once; grows with every reply, as it is unknown
@@ -42,15 +38,30 @@ pub(super) struct Replies {
     usual_bytes: usize,
 }
 
+/// What the replies of few clients need.
+#[derive(Debug, Default)]
+struct Extras {
+    /// Of what blocks on the pinned connection.
+    block: BlockEnd,
+    /// A reply that is wanted whole, as far as it has come.
+    partial: BytesMut,
+    /// Takes a prefix off the reply in progress.
+    stripper: Option<Box<Stripper>>,
+}
+
+impl Extras {
+    fn held_bytes(&self) -> usize {
+        self.partial.capacity() + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
+    }
+}
+
 impl Replies {
     pub(super) fn new(key: PoolKey) -> Self {
         Self {
             queue: ReplyQueue::default(),
             route: Route::Shared(key),
-            block: BlockEnd::default(),
-            partial: None,
+            extras: LazyBox::default(),
             framing: None,
-            stripper: None,
             begun: false,
             window: limits::WINDOW_START,
             bytes: 0,
@@ -66,18 +77,16 @@ impl Replies {
 
     /// Whether [`Self::held_bytes`] may be more than 0.
     #[inline(always)]
-    pub(super) const fn keep_bytes(&self) -> bool {
-        self.partial.is_some()
-            || self.stripper.is_some()
+    pub(super) fn keep_bytes(&self) -> bool {
+        self.extras.allocated().is_some()
             || self.queue.held_bytes() > 0
             || self.queue.executed_bytes() > 0
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| partial.capacity())
+        self.extras.allocated().map_or(0, Extras::held_bytes)
             + self.queue.held_bytes()
             + self.queue.executed_bytes()
-            + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
     }
 
     /// The route of the requests in flight, or of the last one.
@@ -127,14 +136,16 @@ impl Replies {
     pub(super) fn note_block(&mut self, time: Blocking, first: bool, now: Instant) {
         debug_assert!(self.is_pinned(), "others would wait");
         debug_assert!(self.in_flight() > 0, "nothing blocks");
-        self.block = self.block.behind(time, first, now);
+        let extras = self.extras.allocate();
+        extras.block = extras.block.behind(time, first, now);
     }
 
     /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
     /// not before the time is over that it waits for, which may be in the future. `None` when it may for ever.
     pub(super) fn pinned_since(&self) -> Option<Instant> {
         let front = self.queue.peek().filter(|_| self.is_pinned())?;
-        match (front.class, self.block) {
+        let block = self.extras.allocated().map_or(BlockEnd::Never, |extras| extras.block);
+        match (front.class, block) {
             (Class::Blocking, BlockEnd::At(end)) => Some(end),
             (Class::Blocking, BlockEnd::Never) => None,
             _ => Some(front.at),
@@ -148,7 +159,7 @@ impl Replies {
 
     /// Whether some of a reply is kept until it is whole.
     pub(super) fn is_collecting(&self) -> bool {
-        self.partial.as_ref().is_some_and(|partial| !partial.is_empty())
+        self.extras.allocated().is_some_and(|extras| !extras.partial.is_empty())
     }
 
     /// Whether what has come in part from the pinned connection is a reply; `None`: nothing has.
@@ -173,9 +184,9 @@ impl Replies {
     pub(super) fn collect(&mut self, chunk: &[u8], done: bool) -> Option<BytesMut> {
         debug_assert!(!self.begun, "some of it has gone to the client");
         debug_assert!(!chunk.is_empty() || done, "a piece of nothing");
-        let partial = self.partial.get_or_insert_default();
+        let partial = &mut self.extras.allocate().partial;
         partial.extend_from_slice(chunk);
-        let whole = done.then(|| std::mem::take(&mut **partial));
+        let whole = done.then(|| std::mem::take(partial));
         self.check_counts();
         whole
     }
@@ -183,19 +194,22 @@ impl Replies {
     /// What has been collected, although it is not whole.
     pub(super) fn take_partial(&mut self) -> BytesMut {
         self.check_counts();
-        self.partial.as_mut().map(|partial| std::mem::take(&mut **partial)).unwrap_or_default()
+        self.extras
+            .allocated_mut()
+            .map(|extras| std::mem::take(&mut extras.partial))
+            .unwrap_or_default()
     }
 
     /// Half a message, of a connection that is not read any more.
     pub(super) fn drop_partial(&mut self) {
         debug_assert!(self.framing.is_none(), "more of it comes");
-        self.partial.iter_mut().for_each(|partial| partial.clear());
+        self.extras.allocated_mut().into_iter().for_each(|extras| extras.partial.clear());
     }
 
     /// The rest of the oldest reply will not come.
     pub(super) fn cut_reply(&mut self) {
         debug_assert!(!self.begun || !self.is_collecting(), "two replies at once");
-        self.partial.iter_mut().for_each(|partial| partial.clear());
+        self.extras.allocated_mut().into_iter().for_each(|extras| extras.partial.clear());
         self.begun = false;
         self.check_counts();
     }
@@ -209,7 +223,7 @@ impl Replies {
         match self.queue.front().map(|front| &front.expect) {
             _ if silent => {}
             Some(Expect::Names(strip)) if strip.concerns(kind) => {
-                let stripper = self.stripper.get_or_insert_default();
+                let stripper = self.extras.allocate().stripper.get_or_insert_default();
                 if !self.begun {
                     stripper.reset();
                 }

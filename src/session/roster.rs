@@ -3,7 +3,6 @@
 //! Owns: [`Roster`], [`ClientEntry`]. Never knows: sockets, commands, how a client is described.
 
 use std::cell::{Cell, OnceCell, Ref, RefCell, RefMut};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use super::figures::{Figures, Marks};
 use super::peer::{Peer, PeerCertificate};
 use super::users::Name;
 use crate::base::lazy_box::{Initial, LazyBox};
+use crate::base::numbered::Numbered;
 use crate::command::Spec;
 use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal, Subject};
 use crate::telemetry::ClientDisconnect;
@@ -306,7 +306,7 @@ impl ClientEntry {
 /// All clients of one thread, in the order in which they came.
 #[derive(Debug)]
 pub struct Roster {
-    entries: RefCell<BTreeMap<u64, Rc<ClientEntry>>>,
+    entries: RefCell<Numbered<Rc<ClientEntry>>>,
     now: Cell<Instant>,
     searched: Cell<usize>,
     server: Cell<Server>,
@@ -403,7 +403,7 @@ impl Roster {
 
     /// A client is gone.
     pub fn remove(&self, id: u64) {
-        let entry = self.entries.borrow_mut().remove(&id);
+        let entry = self.entries.borrow_mut().remove(id);
         debug_assert!(entry.is_some(), "a client is removed twice");
     }
 
@@ -436,7 +436,7 @@ impl Roster {
     /// The client of this number, if `own` may know of it.
     pub(super) fn find(&self, own: &ClientEntry, id: i64) -> Option<Rc<ClientEntry>> {
         let entries = self.entries.borrow();
-        let entry = entries.get(&u64::try_from(id).ok()?)?;
+        let entry = entries.get(u64::try_from(id).ok()?)?;
         is_known(own, entry).then(|| Rc::clone(entry))
     }
 
@@ -471,7 +471,7 @@ impl Roster {
     /// Ends the connection of a client: once no reply is outstanding, and at `until` in any case. A connection that is
     /// to end already is only woken.
     pub fn retire(&self, id: u64, why: ClientDisconnect, until: Instant) {
-        if let Some(entry) = self.entries.borrow().get(&id) {
+        if let Some(entry) = self.entries.borrow().get(id) {
             entry.extras.borrow_mut().retired.get_or_insert((why, until));
             entry.is_to_end.set(true);
             self.due.borrow_mut().push(id);

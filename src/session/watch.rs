@@ -7,8 +7,7 @@
 enum Watched {
     #[default]
     Nothing,
-    /// The number of keys that were named.
-    Keys(u32),
+    Keys,
     /// What the client does not watch any more.
     Stale,
 }
@@ -17,6 +16,8 @@ enum Watched {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
     watched: Watched,
+    /// The number of keys that were named.
+    keys: u32,
     /// What it watched before may have changed unseen: EXEC answers nil, as if it had.
     is_lost: bool,
 }
@@ -24,14 +25,11 @@ pub(super) struct Watch {
 impl Watch {
     /// Whether it watches keys on its pinned connection.
     pub(super) const fn is_on(&self) -> bool {
-        matches!(self.watched, Watched::Keys(_))
+        matches!(self.watched, Watched::Keys)
     }
 
     pub(super) const fn keys(&self) -> u32 {
-        match self.watched {
-            Watched::Keys(count) => count,
-            Watched::Nothing | Watched::Stale => 0,
-        }
+        self.keys
     }
 
     pub(super) const fn is_lost(&self) -> bool {
@@ -48,31 +46,31 @@ impl Watch {
         debug_assert!(!self.is_stale(), "what is stale would be watched again");
         debug_assert!(names > 0, "WATCH of nothing");
         let names = u32::try_from(names).unwrap_or(u32::MAX);
-        self.watched = Watched::Keys(self.keys().saturating_add(names));
+        (self.watched, self.keys) = (Watched::Keys, self.keys.saturating_add(names));
         self.check_invariants();
     }
 
     /// EXEC was sent, or DISCARD: the server lets go of all keys.
     pub(super) const fn end(&mut self) {
         if self.is_on() {
-            self.watched = Watched::Nothing;
+            (self.watched, self.keys) = (Watched::Nothing, 0);
         }
     }
 
     /// UNWATCH was sent on the pinned connection.
     pub(super) const fn unwatch(&mut self) {
         debug_assert!(!matches!(self.watched, Watched::Nothing), "UNWATCH of nothing");
-        *self = Self { watched: Watched::Nothing, is_lost: false };
+        *self = Self { watched: Watched::Nothing, keys: 0, is_lost: false };
     }
 
     /// The client watches nothing any more, but its pinned connection does.
     pub(super) fn abandon(&mut self) {
         debug_assert!(self.is_on(), "nothing is watched");
-        *self = Self { watched: Watched::Stale, is_lost: false };
+        *self = Self { watched: Watched::Stale, keys: 0, is_lost: false };
     }
 
     pub(super) fn check_invariants(self) {
-        debug_assert!(!self.is_on() || self.keys() > 0, "WATCH of nothing");
+        debug_assert!(self.is_on() == (self.keys > 0), "WATCH of nothing, or keys of none");
         debug_assert!(!self.is_stale() || !self.is_lost, "what the client has ended is lost");
     }
 
@@ -84,7 +82,7 @@ impl Watch {
     /// The pinned connection is gone. What was watched there may change unseen from here on.
     pub(super) const fn lose(&mut self) {
         self.is_lost |= self.is_on();
-        self.watched = Watched::Nothing;
+        (self.watched, self.keys) = (Watched::Nothing, 0);
     }
 }
 

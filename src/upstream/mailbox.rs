@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use super::buffers::Buffers;
 use super::carrier::Unread;
 use super::delivery::{Arrived, Delivery};
 use super::remarks::{Remark, Remarks};
-use crate::base::lazy_box::{Initial, LazyBox};
+use crate::base::lazy_box::LazyBox;
 use crate::base::limits;
 use crate::traffic::{Loss, Ticket};
 
@@ -47,16 +48,6 @@ struct Extras {
     evicted: Option<usize>,
 }
 
-impl Initial for Extras {
-    const INITIAL: &'static Self = &Self {
-        remarks: Remarks::NONE,
-        kept: Vec::new(),
-        backpressure_waker: None,
-        moved: None,
-        evicted: None,
-    };
-}
-
 /// What one client makes respgate keep, and how it moves.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding {
@@ -67,7 +58,6 @@ pub struct Holding {
 }
 
 /// One session's mailbox.
-#[derive(Debug)]
 pub struct Mailbox {
     inner: RefCell<Inner>,
     /// Something has changed since the session's task looked, or it is not to be woken yet.
@@ -81,12 +71,20 @@ pub struct Mailbox {
     closed: Cell<bool>,
     /// When the oldest came of what waits here, or was taken last.
     arrived: Cell<Option<Instant>>,
-    /// What the session's connection keeps besides, since it kept something.
-    holding: Cell<Option<Holding>>,
+    /// What the session's connection keeps besides, and when it last moved, since it kept something.
+    holding: Cell<Option<(usize, Instant)>>,
+    logged_in: Cell<bool>,
     /// The client has closed its side.
     left: Cell<bool>,
-    extras: RefCell<LazyBox<Extras>>,
+    extras: Cell<LazyBox<Extras>>,
     buffers: Rc<Buffers>,
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unread = self.unread.get();
+        f.debug_struct("Mailbox").field("unread", &unread).finish_non_exhaustive()
+    }
 }
 
 impl Mailbox {
@@ -102,8 +100,9 @@ impl Mailbox {
             closed: Cell::new(false),
             arrived: Cell::new(None),
             holding: Cell::new(None),
+            logged_in: Cell::new(false),
             left: Cell::new(false),
-            extras: RefCell::default(),
+            extras: Cell::default(),
             buffers,
         })
     }
@@ -117,35 +116,43 @@ impl Mailbox {
     /// Something is known of the request of `ticket`.
     pub(super) fn remark(&self, ticket: Ticket, remark: Remark) {
         if !self.is_closed() && !self.buffers.is_over() {
-            let mut extras = self.extras.borrow_mut();
-            let before = extras.remarks.held_bytes();
-            extras.remarks.add(ticket, remark);
-            self.buffers.adjust(before, extras.remarks.held_bytes());
+            let (before, after) = self.with_extras(|extras| {
+                let remarks = &mut extras.allocate().remarks;
+                let before = remarks.held_bytes();
+                remarks.add(ticket, remark);
+                (before, remarks.held_bytes())
+            });
+            self.buffers.adjust(before, after);
         }
     }
 
     /// Whether anything is known of any request.
     #[inline]
     pub fn has_remarks(&self) -> bool {
-        self.extras.borrow().allocated().is_some_and(|extras| !extras.remarks.is_empty())
+        self.with_extras(|extras| extras.allocated().is_some_and(|own| !own.remarks.is_empty()))
     }
 
     /// What is known of the request of `ticket`. What is known of earlier ones is forgotten.
     #[must_use]
     pub fn take_remark(&self, ticket: Ticket) -> Remark {
-        let mut extras = self.extras.borrow_mut();
-        let Some(Extras { remarks, .. }) = extras.allocated_mut() else { return Remark::default() };
-        let before = remarks.held_bytes();
-        let remark = remarks.take(ticket);
-        self.buffers.adjust(before, remarks.held_bytes());
-        remark
+        self.with_extras(|extras| {
+            let Some(Extras { remarks, .. }) = extras.allocated_mut() else {
+                return Remark::default();
+            };
+            let before = remarks.held_bytes();
+            let remark = remarks.take(ticket);
+            self.buffers.adjust(before, remarks.held_bytes());
+            remark
+        })
     }
 
     /// Forgets all of it: everything is answered.
     pub fn forget_remarks(&self) {
-        if let Some(Extras { remarks, .. }) = self.extras.borrow_mut().allocated_mut() {
-            self.buffers.adjust(std::mem::take(remarks).held_bytes(), 0);
-        }
+        self.with_extras(|extras| {
+            if let Some(Extras { remarks, .. }) = extras.allocated_mut() {
+                self.buffers.adjust(std::mem::take(remarks).held_bytes(), 0);
+            }
+        });
     }
 
     /// When the oldest came of what was drained last.
@@ -161,14 +168,15 @@ impl Mailbox {
     /// Keeps something until the request of `ticket` is answered or lost, at the latest until no connection
     /// knows any request of this session.
     pub fn keep(&self, ticket: Ticket, what: Box<dyn Any>) {
-        self.extras.borrow_mut().kept.push((ticket, what));
+        self.with_extras(|extras| extras.allocate().kept.push((ticket, what)));
     }
 
     fn release(&self, ticket: Ticket) {
-        let mut extras = self.extras.borrow_mut();
-        let found = extras.kept.iter().position(|(of_it, _)| *of_it == ticket);
-        let released = found.map(|at| extras.kept.swap_remove(at));
-        drop(extras);
+        let released = self.with_extras(|extras| {
+            let kept = &mut extras.allocated_mut()?.kept;
+            let found = kept.iter().position(|(of_it, _)| *of_it == ticket)?;
+            Some(kept.swap_remove(found))
+        });
         drop(released);
     }
 
@@ -227,12 +235,12 @@ impl Mailbox {
     /// Everything that waits for a reply here is on another connection now.
     pub(super) fn note_moved(&self, to: u64) {
         self.news.set(true);
-        self.extras.borrow_mut().moved = Some(to);
+        self.with_extras(|extras| extras.allocate().moved = Some(to));
     }
 
     /// Where everything in flight went since the last question, if it moved.
     pub fn take_moved(&self) -> Option<u64> {
-        self.extras.borrow_mut().allocated_mut()?.moved.take()
+        self.with_extras(|extras| extras.allocated_mut()?.moved.take())
     }
 
     /// Whether a large reply came since the last question.
@@ -294,10 +302,9 @@ impl Mailbox {
 
     /// Registers a waker for when the client has read some. The session's task looks at its time limits.
     pub(super) fn wait_for_reader(&self, waker: &Waker) {
-        let waker = Some(waker.clone());
-        let first =
-            std::mem::replace(&mut self.extras.borrow_mut().backpressure_waker, waker).is_none();
-        if first {
+        let waker = waker.clone();
+        let before = self.with_extras(|extras| extras.allocate().backpressure_waker.replace(waker));
+        if before.is_none() {
             self.wake();
         }
     }
@@ -305,28 +312,31 @@ impl Mailbox {
     /// Whether a connection waits until the client has read some.
     #[must_use]
     pub fn holds_up(&self) -> bool {
-        self.extras.borrow().backpressure_waker.is_some()
+        self.with_extras(|extras| {
+            extras.allocated().is_some_and(|own| own.backpressure_waker.is_some())
+        })
     }
 
     /// Notes what the session's connection keeps.
     pub fn note_holding(&self, holding: Holding) {
-        self.holding.set(Some(holding));
+        self.holding.set(Some((holding.bytes, holding.moved)));
+        self.logged_in.set(holding.logged_in);
     }
 
     /// All that is kept for the client; `None` when it is nothing, or the client is about to be closed.
     #[must_use]
     pub fn holding(&self) -> Option<Holding> {
-        let mut holding = self.holding.get().filter(|_| !self.is_closed())?;
-        holding.bytes += self.inner.borrow().len();
-        Some(holding)
+        let (bytes, moved) = self.holding.get().filter(|_| !self.is_closed())?;
+        let bytes = bytes + self.inner.borrow().len();
+        Some(Holding { bytes, moved, logged_in: self.logged_in.get() })
     }
 
     /// Ends the session, because all together keep more than the budget permits.
     pub fn evict(&self) {
         self.news.set(true);
-        let rest = self.holding.get().map_or(0, |holding| holding.bytes);
+        let rest = self.holding.get().map_or(0, |(bytes, _)| bytes);
         self.buffers.note_ending(0, rest);
-        self.extras.borrow_mut().evicted = Some(rest);
+        self.with_extras(|extras| extras.allocate().evicted = Some(rest));
         self.overflow.set(true);
         let mut inner = self.inner.borrow_mut();
         self.buffers.adjust(inner.len(), 0);
@@ -352,7 +362,7 @@ impl Mailbox {
     /// Whether the budget has ended the session.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
-        self.extras.borrow().evicted.is_some()
+        self.with_extras(|extras| extras.allocated().is_some_and(|own| own.evicted.is_some()))
     }
 
     /// Notes how much of what the session's task has taken is not read.
@@ -378,8 +388,17 @@ impl Mailbox {
         self.closed.get()
     }
 
+    /// `change` gets the extras and reaches nothing else of the mailbox, which has none meanwhile.
+    #[inline(always)]
+    fn with_extras<R>(&self, change: impl FnOnce(&mut LazyBox<Extras>) -> R) -> R {
+        let mut extras = self.extras.take();
+        let result = change(&mut extras);
+        self.extras.set(extras);
+        result
+    }
+
     fn take_backpressure_waker(&self) -> Option<Waker> {
-        self.extras.borrow_mut().allocated_mut()?.backpressure_waker.take()
+        self.with_extras(|extras| extras.allocated_mut()?.backpressure_waker.take())
     }
 
     /// This will not be read any more.
@@ -398,7 +417,8 @@ impl Mailbox {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         self.buffers.adjust(self.inner.get_mut().len(), 0);
-        self.buffers.note_ending(self.extras.get_mut().evicted.unwrap_or_default(), 0);
+        let evicted = self.extras.get_mut().allocated().and_then(|extras| extras.evicted);
+        self.buffers.note_ending(evicted.unwrap_or_default(), 0);
     }
 }
 

@@ -60,8 +60,6 @@ pub(super) struct Remarks {
 }
 
 impl Remarks {
-    pub(super) const NONE: Self = Self { list: Vec::new(), key_bytes: 0 };
-
     pub(super) fn add(&mut self, ticket: Ticket, remark: Remark) {
         if self.list.len() < limits::REMARKS_MAX {
             self.key_bytes += remark.key.as_ref().map_or(0, |key| key.len());

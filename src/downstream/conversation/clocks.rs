@@ -59,7 +59,7 @@ fn earliest<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
         [lease_deadline(of, host), upload_deadline(of, host), idle_lease_deadline(of, host), grace];
     let lease = lease.into_iter().chain([probe_deadline(of, host)]);
     let rest = [last, rest, quiet, outlet_deadline(of, host)];
-    let pause = match of.waiting {
+    let pause = match of.inbound.waiting() {
         PendingStep::Pause(until) | PendingStep::Room(until) => Some(until),
         PendingStep::No | PendingStep::Reply | PendingStep::Lease(_) | PendingStep::Open(_) => None,
     };
@@ -125,7 +125,7 @@ fn transfer_deadline(of: &Conversation) -> Option<Instant> {
         return None;
     }
     let sends = !of.inbound.scanner.is_idle() || of.inbound.body == Body::Discard;
-    let awaited = matches!(of.waiting, PendingStep::No) && of.inbound.presented.is_none();
+    let awaited = !of.inbound.is_waiting() && of.inbound.presented().is_none();
     let request = (sends && awaited && of.session.in_flight() == 0)
         .then(|| of.last_received + limit)
         .filter(|_| of.inbound.body != Body::Forward);
@@ -139,7 +139,7 @@ fn idle_deadline(of: &Conversation) -> Option<Instant> {
     if idle.is_zero() {
         return None;
     }
-    let idles = of.session.is_idle() && of.inbound.presented.is_none();
+    let idles = of.session.is_idle() && of.inbound.presented().is_none();
     idles.then(|| of.last_received + idle)
 }
 
@@ -176,9 +176,9 @@ fn lease_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
 fn probe_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     let is_due = of.has_lease()
         && !host.command_timeout().is_zero()
-        && matches!(of.waiting, PendingStep::No)
+        && !of.inbound.is_waiting()
         && of.inbound.body == Body::No
-        && of.inbound.presented.is_none()
+        && of.inbound.presented().is_none()
         && of.session.only_listens();
     debug_assert!(!is_due || of.session.in_flight() == 0, "a reply is a sign of life as well");
     let read_at = of.leased.loan.read_at.unwrap_or_else(|| of.session.since());

@@ -5,7 +5,9 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::host::PendingStep;
 use super::sending::Rest;
+use crate::base::lazy_box::{Initial, LazyBox};
 use crate::resp::{ProtocolError, Request, RequestLimits, RequestScanner};
 
 /// What becomes of the rest of a large request.
@@ -41,13 +43,8 @@ pub(super) struct Inbound {
     pub scanner: RequestScanner,
     /// Bytes that are not consumed yet; empty while the client is idle.
     pub pending: BytesMut,
-    pub presented: Option<Presented>,
     pub body: Body,
-    /// What follows the last byte of the body.
-    pub rest: Option<Box<Rest>>,
-    /// The longest further argument that the request under way may have, besides the configured limits;
-    /// [`u64::MAX`]: the limits alone apply.
-    pub argument_max: u64,
+    front: LazyBox<Front>,
     /// A malformed request came while replies were off: nothing more is understood.
     pub is_ignored: bool,
     /// What was consumed last held a password.
@@ -56,15 +53,132 @@ pub(super) struct Inbound {
     pub eof: bool,
 }
 
+/// What is known of the request at the front when it cannot be dealt with at once. Most clients never send such a
+/// request.
+#[derive(Debug)]
+struct Front {
+    presented: Option<Presented>,
+    waiting: PendingStep,
+    /// What follows the last byte of the body.
+    rest: Option<Box<Rest>>,
+    /// The longest further argument that the request under way may have, besides the configured limits;
+    /// [`u64::MAX`]: the limits alone apply.
+    argument_max: u64,
+}
+
+impl Front {
+    const NONE: Self =
+        Self { presented: None, waiting: PendingStep::No, rest: None, argument_max: u64::MAX };
+}
+
+impl Initial for Front {
+    const INITIAL: &'static Self = &Self::NONE;
+}
+
+impl Default for Front {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// The request at the front.
+impl Inbound {
+    /// The request that is to be judged again.
+    #[inline(always)]
+    pub(super) fn presented(&self) -> Option<Presented> {
+        self.front.allocated().and_then(|front| front.presented)
+    }
+
+    #[cold]
+    pub(super) fn keep_presented(&mut self, presented: Presented) {
+        debug_assert!(presented.used > 0, "an empty request waits");
+        debug_assert!(!self.is_ignored, "a request is judged behind what is malformed");
+        let is_same = |before: Presented| before.used == presented.used;
+        debug_assert!(self.presented().is_none_or(is_same), "another request is judged again");
+        self.front.presented = Some(presented);
+    }
+
+    #[inline(always)]
+    pub(super) fn take_presented(&mut self) -> Option<Presented> {
+        let presented = self.front.allocated_mut().and_then(|front| front.presented.take());
+        debug_assert!(self.presented().is_none(), "it is to be judged again");
+        presented
+    }
+
+    /// What the request waits for.
+    #[inline(always)]
+    pub(super) fn waiting(&self) -> PendingStep {
+        let waiting = self.front.allocated().map_or(PendingStep::No, |front| front.waiting);
+        debug_assert_eq!(self.is_waiting(), waiting != PendingStep::No, "it waits for nothing");
+        waiting
+    }
+
+    #[inline(always)]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.front.allocated().is_some_and(|front| !matches!(front.waiting, PendingStep::No))
+    }
+
+    #[cold]
+    pub(super) fn wait_for(&mut self, step: PendingStep) {
+        debug_assert!(step != PendingStep::No, "it waits for nothing");
+        debug_assert!(!self.is_waiting(), "it waits for two things");
+        self.front.waiting = step;
+    }
+
+    #[inline(always)]
+    pub(super) fn end_wait(&mut self) {
+        if let Some(front) = self.front.allocated_mut() {
+            front.waiting = PendingStep::No;
+        }
+        debug_assert!(!self.is_waiting(), "it waits for what is over");
+    }
+
+    /// What follows the last byte of the body.
+    pub(super) fn rest(&self) -> Option<&Rest> {
+        self.front.rest.as_deref()
+    }
+
+    /// Sets what follows the last byte of the body that begins.
+    pub(super) fn set_rest(&mut self, rest: Option<Rest>) {
+        debug_assert!(self.rest().is_none(), "what completes another request is lost");
+        let follows = rest.is_some();
+        if let Some(rest) = rest {
+            self.front.rest = Some(Box::new(rest));
+        }
+        debug_assert_eq!(self.rest().is_some(), follows, "what follows is lost");
+    }
+
+    fn take_rest(&mut self) -> Option<Box<Rest>> {
+        let rest = self.front.allocated_mut().and_then(|front| front.rest.take());
+        debug_assert!(self.rest().is_none(), "it would follow twice");
+        rest
+    }
+
+    /// The longest further argument that the request under way may have; [`u64::MAX`]: the limits alone apply.
+    #[inline(always)]
+    pub(super) fn argument_max(&self) -> u64 {
+        self.front.allocated().map_or(u64::MAX, |front| front.argument_max)
+    }
+
+    /// `None`: the limits alone apply.
+    #[inline(always)]
+    pub(super) fn set_argument_max(&mut self, most: Option<u64>) {
+        if let Some(most) = most {
+            self.front.argument_max = most;
+        } else if let Some(front) = self.front.allocated_mut() {
+            front.argument_max = u64::MAX;
+        }
+        debug_assert_eq!(self.argument_max(), most.unwrap_or(u64::MAX), "another bound holds");
+    }
+}
+
 impl Inbound {
     pub(super) fn new() -> Self {
         Self {
             scanner: RequestScanner::default(),
             pending: BytesMut::new(),
-            presented: None,
             body: Body::No,
-            rest: None,
-            argument_max: u64::MAX,
+            front: LazyBox::default(),
             is_ignored: false,
             has_password: false,
             eof: false,
@@ -88,7 +202,7 @@ impl Inbound {
     /// to go on.
     #[inline(always)]
     pub(super) fn finish(&mut self, head: bool) {
-        debug_assert!(self.presented.is_none(), "it is to be judged again");
+        debug_assert!(self.presented().is_none(), "it is to be judged again");
         if head {
             self.scanner.pass();
             if self.body == Body::No {
@@ -107,7 +221,7 @@ impl Inbound {
         limits: &RequestLimits,
         emit: impl FnMut(&[u8]),
     ) -> Result<crate::resp::Body, ProtocolError> {
-        debug_assert!(self.body != Body::No && self.presented.is_none(), "no body is under way");
+        debug_assert!(self.body != Body::No && self.presented().is_none(), "no body is under way");
         let body = self.scanner.body(bytes, limits, emit)?;
         debug_assert!(body.used <= bytes.len(), "more belongs to a body than there is");
         Ok(body)
@@ -116,10 +230,11 @@ impl Inbound {
     /// The body has ended. Returns what follows it.
     pub(super) fn end_body(&mut self) -> Option<Box<Rest>> {
         debug_assert!(self.body != Body::No, "no body is under way");
-        self.argument_max = u64::MAX;
+        self.set_argument_max(None);
         self.body = Body::No;
         self.scanner.reset();
-        let rest = self.rest.take();
+        let rest = self.take_rest();
+        debug_assert!(self.argument_max() == u64::MAX, "a bound outlives its request");
         self.check_invariants();
         rest
     }
@@ -128,8 +243,10 @@ impl Inbound {
     pub(super) fn stop_forwarding(&mut self) {
         if self.body == Body::Forward {
             self.body = Body::Discard;
-            self.rest = None;
+            self.take_rest();
         }
+        debug_assert!(self.body != Body::Forward, "a body goes on");
+        debug_assert!(self.rest().is_none(), "something follows on no body");
         self.check_invariants();
     }
 
@@ -153,22 +270,23 @@ impl Inbound {
     /// What holds between two calls.
     pub(super) fn check_invariants(&self) {
         let forwards = self.body == Body::Forward;
-        debug_assert!(forwards || self.rest.is_none(), "something follows on no body");
+        debug_assert!(forwards || self.rest().is_none(), "something follows on no body");
         debug_assert!(!self.is_ignored || self.pending.is_empty(), "bytes are kept of nothing");
-        debug_assert!(!self.is_ignored || self.presented.is_none(), "a request is judged");
+        debug_assert!(!self.is_ignored || self.presented().is_none(), "a request is judged");
         debug_assert!(!self.is_ignored || self.scanner.is_idle(), "half of nothing is kept");
         let empty = |it: &Presented| it.used == 0;
-        debug_assert!(!self.presented.as_ref().is_some_and(empty), "an empty request waits");
-        let bounded = self.presented.is_some() || self.is_ignored || !self.is_idle();
-        debug_assert!(bounded || self.argument_max == u64::MAX, "a bound on no request");
+        debug_assert!(!self.presented().as_ref().is_some_and(empty), "an empty request waits");
+        let bounded = self.presented().is_some() || self.is_ignored || !self.is_idle();
+        debug_assert!(bounded || self.argument_max() == u64::MAX, "a bound on no request");
     }
 
     /// Nothing more is read as requests.
     pub(super) fn close(&mut self) {
         self.pending = BytesMut::new();
-        self.presented = None;
+        self.take_presented();
         self.body = Body::Discard;
-        self.rest = None;
+        self.take_rest();
+        debug_assert!(self.presented().is_none(), "a request is judged after the end");
         self.check_invariants();
     }
 
@@ -190,10 +308,11 @@ mod tests {
     #[test]
     fn request_that_is_under_way_at_the_end_is_not_completed() {
         let mut inbound = Inbound::new();
-        (inbound.body, inbound.rest) = (Body::Forward, Some(Box::new(Rest::of(b"EXPIRE"))));
+        inbound.body = Body::Forward;
+        inbound.set_rest(Some(Rest::of(b"EXPIRE")));
         inbound.pending.extend_from_slice(b"half a value");
         inbound.close();
-        assert!(inbound.rest.is_none() && inbound.pending.is_empty());
+        assert!(inbound.rest().is_none() && inbound.pending.is_empty());
         assert_eq!(inbound.body, Body::Discard);
     }
 }

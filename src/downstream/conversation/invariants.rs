@@ -13,12 +13,15 @@ pub fn check_invariants(of: &Conversation) {
     of.sending.check_invariants(&of.session);
     let inbound = &of.inbound;
     let kept = |it: &Presented| it.used <= inbound.pending.len();
-    debug_assert!(inbound.presented.as_ref().is_none_or(kept), "a request that waits is not kept");
-    let (waits, ends) = (inbound.presented.is_some(), of.is_ending());
-    let timed = matches!(of.waiting, PendingStep::Pause(_) | PendingStep::Room(_));
+    debug_assert!(
+        inbound.presented().as_ref().is_none_or(kept),
+        "a request that waits is not kept"
+    );
+    let (waits, ends) = (inbound.presented().is_some(), of.is_ending());
+    let timed = matches!(of.inbound.waiting(), PendingStep::Pause(_) | PendingStep::Room(_));
     debug_assert!(ends || waits || !timed, "nothing waits until then");
     debug_assert!(ends || waits || of.session.turn().is_none(), "a slot waits for no request");
-    let replies = of.waiting == PendingStep::Reply;
+    let replies = of.inbound.waiting() == PendingStep::Reply;
     debug_assert!(ends || !replies || of.session.in_flight() > 0, "a reply to nothing is awaited");
     let streams = of.session.is_streaming();
     debug_assert!(ends || of.has_lease() || !streams, "a stream comes on no connection");

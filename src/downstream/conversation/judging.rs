@@ -13,7 +13,7 @@ use crate::session::{Judged, Step};
 /// The session's judgement of the request at the front of `bytes`.
 #[inline(always)]
 pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) -> Judged {
-    debug_assert!(of.waiting == PendingStep::No, "judged while it waits");
+    debug_assert!(!of.inbound.is_waiting(), "judged while it waits");
     debug_assert!(!of.is_ending() && !of.session.is_cut(), "a request behind the end");
     debug_assert!(of.inbound.body == Body::No, "a request within another one");
     let Conversation { session, inbound, out, leased, limits, now, .. } = of;
@@ -52,9 +52,9 @@ pub(super) fn wait_for_room(of: &mut Conversation, presented: Presented, until: 
     debug_assert!(until >= of.now, "a wait is over before it begins");
     debug_assert!(presented.used > 0, "an empty request waits");
     of.session.note_incomplete(false);
-    of.inbound.argument_max = u64::MAX;
-    of.inbound.presented = Some(presented);
-    of.waiting = PendingStep::Room(until);
+    of.inbound.set_argument_max(None);
+    of.inbound.keep_presented(presented);
+    of.inbound.wait_for(PendingStep::Room(until));
     0
 }
 

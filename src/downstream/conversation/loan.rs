@@ -74,8 +74,8 @@ pub fn handle_pinned<'a, H: Host>(
     if let Some(login) = of.session.take_login() {
         host.logged_in(login, of.now);
     }
-    if matches!(of.waiting, PendingStep::Reply) {
-        of.waiting = PendingStep::No;
+    if matches!(of.inbound.waiting(), PendingStep::Reply) {
+        of.inbound.end_wait();
     }
     of.sending.note_reply(&of.session);
     of.check_invariants();
@@ -156,7 +156,10 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
         return;
     }
     let waited = of.session.in_flight();
-    debug_assert!(!matches!(of.waiting, PendingStep::Lease(_)), "it waits for what it has");
+    debug_assert!(
+        !matches!(of.inbound.waiting(), PendingStep::Lease(_)),
+        "it waits for what it has"
+    );
     let (begun, length) = (of.session.reply_has_begun(), of.out.len());
     let streamed = of.session.is_streaming();
     let losses = host.take_losses(why);
@@ -170,8 +173,8 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
         "a request waits on a connection that is closed"
     );
     debug_assert!(of.inbound.body != Body::Forward, "a body goes on to no connection");
-    if matches!(of.waiting, PendingStep::Reply) {
-        of.waiting = PendingStep::No;
+    if matches!(of.inbound.waiting(), PendingStep::Reply) {
+        of.inbound.end_wait();
     }
     if begun || streamed {
         // A client would take what follows half a reply for its rest.
@@ -189,7 +192,7 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
 /// requests then.
 pub(super) fn abandon_upload<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     debug_assert!(of.inbound.body == Body::Forward, "no request goes on");
-    let completed = of.inbound.rest.as_deref().is_some_and(Rest::has_companions);
+    let completed = of.inbound.rest().is_some_and(Rest::has_companions);
     let Some(ticket) = host.line().and_then(|line| line.open_ticket()) else { return };
     of.inbound.stop_forwarding();
     if of.session.has_begun_reply(ticket) {
@@ -219,7 +222,7 @@ pub(super) fn close_untrusted<H: Host>(of: &mut Conversation, host: &mut H) {
 
 /// Gives the pinned connection back as soon as nothing of this session is on it.
 pub fn release_if_free<H: Host>(of: &mut Conversation, host: &mut H) {
-    if !of.leased.is_here || matches!(of.waiting, PendingStep::Lease(_)) {
+    if !of.leased.is_here || matches!(of.inbound.waiting(), PendingStep::Lease(_)) {
         return;
     }
     release_outdated(of, host);
@@ -229,7 +232,7 @@ pub fn release_if_free<H: Host>(of: &mut Conversation, host: &mut H) {
     if of.session.keeps_idle_lease() && host.lease_is_waited_for() {
         of.session.forget_large_reply();
     }
-    let need = if of.inbound.presented.is_some() && !of.session.must_discard_lease() {
+    let need = if of.inbound.presented().is_some() && !of.session.must_discard_lease() {
         LeaseFate::Keep
     } else {
         of.session.lease_need(host.is_dedicated())

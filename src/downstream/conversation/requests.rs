@@ -60,7 +60,7 @@ impl Conversation {
         let used = self.consume_pending(host);
         self.check_invariants();
         // What it waits for has to be asked once more before the task may sleep.
-        used > 0 || !matches!(self.waiting, PendingStep::No)
+        used > 0 || self.inbound.is_waiting()
     }
 
     fn consume_pending<H: Host>(&mut self, host: &mut H) -> usize {
@@ -83,7 +83,7 @@ impl Conversation {
     /// Whether the next request may be looked at.
     #[inline(always)]
     fn accepts<H: Host>(&self, host: &H) -> bool {
-        matches!(self.waiting, PendingStep::No)
+        !self.inbound.is_waiting()
             && !self.is_ending()
             && !self.session.is_cut()
             && self.may_leave_unread(host)
@@ -112,7 +112,7 @@ impl Conversation {
     }
 
     fn wants_more<H: Host>(&self, host: &H) -> bool {
-        (self.inbound.presented.is_none() && self.accepts(host)) || self.reads_on(host)
+        (self.inbound.presented().is_none() && self.accepts(host)) || self.reads_on(host)
     }
 
     /// Consumes requests from the front of `bytes`, the first of which is accepted; returns how many bytes
@@ -152,7 +152,7 @@ impl Conversation {
         commands: &mut u64,
         host: &mut H,
     ) -> Result<usize, ProtocolError> {
-        if let Some(Presented { used, head }) = self.inbound.presented {
+        if let Some(Presented { used, head }) = self.inbound.presented() {
             return Ok(self.present(bytes, used, head, commands, host));
         }
         let limits = self.request_limits();
@@ -171,7 +171,7 @@ impl Conversation {
                 Ok(used)
             }
             Scan::Oversize { used, length } => {
-                let (own, limit) = (self.inbound.argument_max, self.limits.max_bulk_bytes);
+                let (own, limit) = (self.inbound.argument_max(), self.limits.max_bulk_bytes);
                 self.session.handle_oversize(length, own, limit, &mut self.out);
                 host.malformed("too_large");
                 host.oversize();
@@ -185,7 +185,7 @@ impl Conversation {
     fn request_limits(&self) -> RequestLimits {
         RequestLimits {
             max_args: self.limits.max_args,
-            max_bulk_bytes: self.limits.max_bulk_bytes.min(self.inbound.argument_max),
+            max_bulk_bytes: self.limits.max_bulk_bytes.min(self.inbound.argument_max()),
             max_inline_bytes: self.limits.max_inline_bytes,
             large_bytes: self.limits.large_bytes,
             authenticated: self.session.is_authenticated(),
@@ -231,9 +231,7 @@ impl Conversation {
             return self.end_now(ClientDisconnect::ProtocolError);
         }
         let sent = match self.inbound.body {
-            Body::Forward => {
-                1 + usize::from(self.inbound.rest.as_deref().is_some_and(Rest::has_companions))
-            }
+            Body::Forward => 1 + usize::from(self.inbound.rest().is_some_and(Rest::has_companions)),
             Body::Discard | Body::No => 0,
         };
         self.session.handle_withdrawal(sent);
@@ -271,10 +269,9 @@ impl Conversation {
         }
         self.session.note_incomplete(false);
         let command = judged.command.filter(|_| head);
-        self.inbound.argument_max =
-            command.and_then(|spec| host.argument_max(spec)).unwrap_or(u64::MAX);
+        self.inbound.set_argument_max(command.and_then(|spec| host.argument_max(spec)));
         if step == Step::Collect {
-            self.inbound.presented = None;
+            self.inbound.take_presented();
             self.inbound.scanner.collect();
             // The scanner goes on behind the head; nothing is consumed.
             debug_assert!(head, "a whole request is collected");
@@ -287,23 +284,23 @@ impl Conversation {
             };
         }
         if step.presents_again() {
-            self.inbound.presented = Some(Presented { used, head });
-            self.waiting = awaited(&step);
+            self.inbound.keep_presented(Presented { used, head });
+            self.inbound.wait_for(awaited(&step));
             if let Step::Ask { route, ticket, skips, retry } = step {
                 let whole = WireLayout { skips, retry, split: usize::MAX, ..WireLayout::default() };
                 debug_assert!(self.session.in_flight() > 0, "a question has no place in line");
                 self.send_scratch((route, ticket), whole, false, host);
                 if self.session.in_flight() == 0 && !self.session.is_cut() {
                     // It could not be sent, which the session knows by now.
-                    self.inbound.presented = None;
-                    self.waiting = PendingStep::No;
+                    self.inbound.take_presented();
+                    self.inbound.end_wait();
                     return self.present(bytes, used, head, commands, host);
                 }
             }
             return 0;
         }
         self.execute(step, bytes, head, host);
-        self.inbound.presented = None;
+        self.inbound.take_presented();
         self.settle_user(host);
         if self.leased.is_here && self.session.closes_lease(host.is_dedicated()) {
             loan::release_if_free(self, host);
@@ -366,8 +363,7 @@ impl Conversation {
         let from = (&mut self.session, &mut self.out);
         let rest = self.sending.send_wire(way, how, &wire, head, from, host);
         debug_assert!(head || rest.is_none(), "only what follows a head has to wait");
-        debug_assert!(self.inbound.rest.is_none(), "what completes another request is lost");
-        self.inbound.rest = rest.map(Box::new);
+        self.inbound.set_rest(rest);
         host.reuse(wire);
     }
 
@@ -387,15 +383,15 @@ impl Conversation {
     fn open<H: Host>(&mut self, key: PoolKey, host: &mut H) {
         match host.known(key) {
             Some(facts) => self.handle_opened(Ok(facts), host),
-            None => self.waiting = PendingStep::Open(key),
+            None => self.inbound.wait_for(PendingStep::Open(key)),
         }
         self.check_invariants();
     }
 
     /// The pinned connection that was waited for cannot be had.
     pub fn handle_lease_failed<H: Host>(&mut self, failure: &OpenFailure, host: &mut H) {
-        let PendingStep::Lease(cause) = self.waiting else { return };
-        self.waiting = PendingStep::No;
+        let PendingStep::Lease(cause) = self.inbound.waiting() else { return };
+        self.inbound.end_wait();
         debug_assert!(!self.leased.is_here, "it has what cannot be had");
         if self.session.forgoes_lease(cause) {
             // The request can do without: it is judged again.
@@ -405,7 +401,7 @@ impl Conversation {
             OpenFailure::Loss(loss) => *loss,
             OpenFailure::Refused(_) => Loss::Unavailable(Unavailable::Protocol),
         };
-        let Some(Presented { used, head }) = self.inbound.presented.take() else { return };
+        let Some(Presented { used, head }) = self.inbound.take_presented() else { return };
         self.session.note_incomplete(head);
         let command = self.session.handle_unavailable(loss, &mut self.out);
         self.session.note_incomplete(false);
@@ -445,8 +441,8 @@ impl Conversation {
             self.out.truncate(cut);
             self.end_lost();
         }
-        if any && matches!(self.waiting, PendingStep::Reply) {
-            self.waiting = PendingStep::No;
+        if any && matches!(self.inbound.waiting(), PendingStep::Reply) {
+            self.inbound.end_wait();
         }
         self.sending.note_reply(&self.session);
         self.check_invariants();

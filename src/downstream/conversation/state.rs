@@ -29,7 +29,6 @@ pub struct Conversation {
     pub(super) out: BytesMut,
     /// How the client takes the replies that wait for it.
     pub(super) outlet: LazyBox<Progress>,
-    pub(super) waiting: PendingStep,
     pub(super) leased: Leased,
     pub(super) sending: Sending,
     pub(super) ending: LazyBox<Ending>,
@@ -48,7 +47,6 @@ impl Conversation {
             inbound: Inbound::new(),
             out: BytesMut::new(),
             outlet: LazyBox::default(),
-            waiting: PendingStep::No,
             leased: Leased::new(id),
             sending: Sending::default(),
             ending: LazyBox::default(),
@@ -74,8 +72,8 @@ impl Conversation {
     }
 
     #[must_use]
-    pub const fn pending_step(&self) -> PendingStep {
-        self.waiting
+    pub fn pending_step(&self) -> PendingStep {
+        self.inbound.waiting()
     }
 
     /// What the client is to be written.
@@ -113,7 +111,7 @@ impl Conversation {
         let (is_here, ends) = (self.leased.is_here, self.ending.reason.is_some());
         let forwards = inbound.body == Body::Forward;
         debug_assert!(!forwards || is_here || ends, "a body goes on to no connection");
-        let waits = inbound.presented.is_some();
+        let waits = inbound.presented().is_some();
         debug_assert!(!waits || inbound.body == Body::No, "a request waits behind half a request");
         debug_assert!(
             is_here || !session.has_pinned_requests(),
@@ -127,9 +125,9 @@ impl Conversation {
             self.last_received <= self.active && self.active <= self.now,
             "in the future, or not noted"
         );
-        let wants_lease = !ends && matches!(self.waiting, PendingStep::Lease(_));
+        let wants_lease = !ends && matches!(self.inbound.waiting(), PendingStep::Lease(_));
         debug_assert!(!wants_lease || !is_here, "it waits for what it has");
-        let opens = !ends && matches!(self.waiting, PendingStep::Open(_));
+        let opens = !ends && matches!(self.inbound.waiting(), PendingStep::Open(_));
         debug_assert!(!opens || session.is_cut() || !session.is_settled(), "nothing is opened");
         debug_assert!(self.session.since() <= self.last_received, "bytes precede the connection");
         inbound.check_invariants();
@@ -151,8 +149,8 @@ impl Conversation {
 
     /// Commands that are not answered.
     #[must_use]
-    pub const fn unanswered(&self) -> usize {
-        self.session.in_flight() + self.inbound.presented.is_some() as usize
+    pub fn unanswered(&self) -> usize {
+        self.session.in_flight() + self.inbound.presented().is_some() as usize
     }
 
     pub fn is_ending(&self) -> bool {
@@ -166,8 +164,8 @@ impl Conversation {
 
     /// Whether nothing is waited for but replies of the shared connection and the client itself.
     #[must_use]
-    pub const fn is_simple(&self) -> bool {
-        !self.leased.is_here && matches!(self.waiting, PendingStep::No)
+    pub fn is_simple(&self) -> bool {
+        !self.leased.is_here && !self.inbound.is_waiting()
     }
 
     /// Nothing was delivered since [`Self::handle_delivered`]; what else was in flight may be answered.
@@ -284,8 +282,8 @@ impl Conversation {
             PolicyChange::New => {
                 self.session.handle_new_policy();
                 self.session.forget_admission();
-                if matches!(self.waiting, PendingStep::Pause(_)) {
-                    self.waiting = PendingStep::No;
+                if matches!(self.inbound.waiting(), PendingStep::Pause(_)) {
+                    self.inbound.end_wait();
                 }
             }
             // A client that waits for others' writes, or is in the middle of a request, would wait for ever.
@@ -301,14 +299,14 @@ impl Conversation {
 
     /// What the session waited for is decided.
     pub fn handle_opened<H: Host>(&mut self, opened: Result<Facts, OpenFailure>, host: &mut H) {
-        if matches!(self.waiting, PendingStep::Open(_)) {
-            self.waiting = PendingStep::No;
+        if matches!(self.inbound.waiting(), PendingStep::Open(_)) {
+            self.inbound.end_wait();
         }
         self.session.handle_opened(opened, &mut self.out);
         self.count_own_answer(host);
         self.settle_user(host);
         debug_assert!(
-            !matches!(self.waiting, PendingStep::Open(_)),
+            !matches!(self.inbound.waiting(), PendingStep::Open(_)),
             "it waits for what is decided"
         );
         self.check_invariants();
@@ -322,22 +320,21 @@ impl Conversation {
 
     /// What the request waits for has an end: it is judged again.
     pub fn handle_pause_over(&mut self) {
-        let waits = matches!(self.waiting, PendingStep::Pause(_) | PendingStep::Room(_));
+        let waits = matches!(self.inbound.waiting(), PendingStep::Pause(_) | PendingStep::Room(_));
         debug_assert!(waits, "a wait ends that has another end");
-        self.waiting = PendingStep::No;
+        self.inbound.end_wait();
         self.check_invariants();
     }
 
     /// Another client waits for this one to have a pinned connection. Returns whether it needs one now: not
     /// while a request of its own is to be judged again, which would get the error if there is none.
     pub fn want_lease(&mut self) -> bool {
-        let free = matches!(self.waiting, PendingStep::No)
-            && self.inbound.presented.is_none()
-            && !self.is_ending();
+        let free =
+            !self.inbound.is_waiting() && self.inbound.presented().is_none() && !self.is_ending();
         if free {
-            self.waiting = PendingStep::Lease(Cause::Tracking);
+            self.inbound.wait_for(PendingStep::Lease(Cause::Tracking));
         }
-        debug_assert!(!free || self.inbound.presented.is_none(), "a request waits for nothing");
+        debug_assert!(!free || self.inbound.presented().is_none(), "a request waits for nothing");
         free
     }
 
@@ -355,8 +352,11 @@ impl Conversation {
     /// The pinned connection that was waited for is here.
     pub fn handle_lease(&mut self) {
         debug_assert!(!self.leased.is_here, "two pinned connections");
-        debug_assert!(matches!(self.waiting, PendingStep::Lease(_)), "no lease was asked for");
-        self.waiting = PendingStep::No;
+        debug_assert!(
+            matches!(self.inbound.waiting(), PendingStep::Lease(_)),
+            "no lease was asked for"
+        );
+        self.inbound.end_wait();
         self.leased.is_here = true;
         self.check_invariants();
     }
@@ -397,7 +397,7 @@ impl Conversation {
         }
         self.inbound.close();
         debug_assert!(self.is_consumed(), "bytes are kept of a client that is not read any more");
-        debug_assert!(self.inbound.presented.is_none(), "a request is judged after the end");
+        debug_assert!(self.inbound.presented().is_none(), "a request is judged after the end");
     }
 
     /// The connection is to be closed at once.
@@ -440,7 +440,8 @@ impl Conversation {
 
     fn end_cut(&mut self, outage_wait: Duration) {
         debug_assert!(self.session.is_cut(), "what comes behind is still answered");
-        self.waiting = PendingStep::No;
+        self.inbound.end_wait();
+        debug_assert!(!self.inbound.is_waiting(), "it waits although it ends");
         self.end(ClientDisconnect::UpstreamLost);
         if !self.session.is_settled() {
             // What comes before may wait for the server as long as any command.
@@ -453,7 +454,7 @@ impl Conversation {
     /// reached that is any: its driver has timed out and repeats the command elsewhere, so that what
     /// was not sent must not be sent now.
     fn gives_up<H: Host>(&self, host: &H) -> bool {
-        match self.waiting {
+        match self.inbound.waiting() {
             PendingStep::Lease(Cause::Blocking) => true,
             PendingStep::Lease(_) | PendingStep::Open(_) => host.is_out(),
             PendingStep::No | PendingStep::Reply | PendingStep::Pause(_) | PendingStep::Room(_) => {
@@ -486,7 +487,7 @@ impl Conversation {
         // A client that left while its blocking command waits gets no reply, and nothing is
         // popped without a receiver: the pinned connection closes with this one. Other replies are still
         // written: the client may have closed its sending half only.
-        let waits = !matches!(self.waiting, PendingStep::No) || self.inbound.presented.is_some();
+        let waits = self.inbound.is_waiting() || self.inbound.presented().is_some();
         let left =
             self.session.is_blocked() || self.inbound.body == Body::Forward || self.gives_up(host);
         (left || (finished && !waits)).then_some(ClientDisconnect::Client)
