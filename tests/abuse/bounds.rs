@@ -20,6 +20,10 @@ use support::real_server::{Brand, Server, wait_until};
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
+/// The server may take as long as it likes for its replies.
+const UNHURRIED: &str = "[upstream.pool]\ncommand_timeout = \"10m\"\nstall_timeout = \"10m\"\n\
+     acquire_timeout = \"1m\"\nconnect_timeout = \"30s\"\n";
+
 /// A server behind mutual TLS and a respgate with these limits before it.
 fn stage(limits: &str) -> (Server, Proxy) {
     let server = Server::mutual_tls(Brand::Redis);

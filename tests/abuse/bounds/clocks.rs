@@ -8,7 +8,7 @@ use super::support::real_server::free_port;
 use super::*;
 
 const TIMES: &str = "[limits]\nlogin_timeout = \"1s\"\ntransfer_timeout = \"500ms\"\n\
-     [upstream.pool]\ncommand_timeout = \"2s\"\nacquire_timeout = \"20s\"\nmax_connections = 8\n";
+     [upstream.pool]\ncommand_timeout = \"5s\"\nacquire_timeout = \"20s\"\nmax_connections = 8\n";
 
 /// Brings a client into some state, in which it sends nothing more.
 type Rest = fn(&mut Client);
@@ -58,7 +58,7 @@ const STATES: &[(&str, Rest)] = &[
         client.send(&["EXEC"]);
     }),
     ("unread messages", |client| {
-        client.ask(&["SUBSCRIBE", "news"]);
+        wait_until("it is subscribed", || client.ask(&["SUBSCRIBE", "news"]).starts_with(b"*3"));
     }),
 ];
 
@@ -116,7 +116,7 @@ fn timeouts_spare_clients_that_wait_for_the_server_or_are_idle() {
     let mut queueing = proxy.client();
     queueing.ask(&["MULTI"]);
     server.await_blocked(1);
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+    std::thread::sleep(std::time::Duration::from_millis(5500));
     assert_eq!(idle.ask(&["SET", "other", "v"]), b"+OK\r\n");
     idle.ask(&["RPUSH", "queue", "v"]);
     assert_eq!(blocked.reply(), b"*2\r\n$5\r\nqueue\r\n$1\r\nv\r\n");
@@ -139,7 +139,11 @@ fn login_timeout_ends_clients_that_do_not_log_in_whatever_they_send() {
     let mut silent = proxy.client();
     let mut wrong = proxy.client();
     let mut welcome = proxy.client();
-    assert_eq!(welcome.ask(&["AUTH", "secret"]), b"+OK\r\n");
+    wait_until("a client logs in within its time", || {
+        welcome = proxy.client();
+        welcome.send(&["AUTH", "secret"]);
+        welcome.next(PATIENCE) == Got::Reply(b"+OK\r\n".to_vec())
+    });
     let begun = respgate::internals::base::clock::now();
     let mut answered = 0;
     loop {

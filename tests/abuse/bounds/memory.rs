@@ -161,7 +161,8 @@ fn memory_of_transactions_is_counted_until_they_are_answered() {
         let server = Server::plain(Brand::Redis);
         let proxy = Proxy::before(
             &server,
-            "[limits]\nmemory_budget = \"1GiB\"\n[upstream.pool]\ncommand_timeout = \"10m\"",
+            "[limits]\nmemory_budget = \"1GiB\"\n\
+             [upstream.pool]\ncommand_timeout = \"10m\"\nstall_timeout = \"10m\"",
         );
         let mut observer = server.observer();
         drop(queue(&proxy, words, commands, 2));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::overflow::{counted, deny};
-use super::support::proxy::directory;
+use super::support::proxy::{Proxy, directory};
 use super::support::real_server::{Brand, Server, free_port, wait_until};
 use super::{proxy, verify};
 
@@ -47,6 +47,20 @@ fn of_files(files: &[PathBuf]) -> (u64, u64) {
     written_and_lost(all)
 }
 
+/// Waits until so many events of each sink are written or counted as lost, two files and a syslog server: at its end a
+/// process waits for its sinks no longer than two seconds.
+fn await_sinks(proxy: &Proxy, events: u64) {
+    for (sink, count) in [("file", 2 * events), ("syslog", events)] {
+        wait_until(&format!("{sink} has taken its events"), || {
+            let of = |result: &str| {
+                let labels = format!("{{sink={sink:?},result={result:?}}}");
+                proxy.metric(&format!("respgate_audit_events_total{labels}"))
+            };
+            of("written") + of("dropped") >= count as f64
+        });
+    }
+}
+
 #[test]
 fn offered_events_are_written_or_counted_over_a_full_disk_a_dead_syslog_and_rotations() {
     let commands: u64 =
@@ -78,6 +92,7 @@ fn offered_events_are_written_or_counted_over_a_full_disk_a_dead_syslog_and_rota
         running.log().matches("AUD-I001").count() >= 2 && full.exists()
     });
     deny(&running, half);
+    await_sinks(&running, commands);
     assert!(running.terminate().success());
     // Two clients of this test, and what the harness asked before; start and stop.
     let entries = receiver.join().unwrap();
