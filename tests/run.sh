@@ -10,7 +10,7 @@ background=() quick=
 [[ ${1:-} != quick ]] || quick=yes
 trap 'kill "${background[@]}" 2> /dev/null; rm -rf "$logs"' EXIT
 passed=0 failed=0 began=$SECONDS
-summary=() failures=() repeated=()
+summary=() failures=()
 
 # stage NAME COMMAND...: runs it, keeps its output, and counts by its own figures or as one.
 stage() {
@@ -63,39 +63,13 @@ finish() {
   printf '%s\n' "${summary[@]}"
   printf '%-26s %36d s\n\n' 'in all' $((SECONDS - began))
   ((${#failures[@]} == 0)) || printf '%s\n' "${failures[@]}" ''
-  ((${#repeated[@]} == 0)) || printf '%s\n' "${repeated[@]}" ''
   echo "$passed passed, $failed failed"
   exit $((failed > 0))
 }
 
 # Half as many tests again as processors run beside each other, as most of them wait for servers and deadlines.
 rust_tests() {
-  local log=$logs/rust status=0
-  RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((($(nproc) * 3 + 1) / 2))} cargo test --locked --no-fail-fast > "$log" 2>&1 ||
-    status=$?
-  if ((status != 0)) && repeat_alone "$log"; then
-    # They are counted as passed.
-    awk '/^test result: FAILED/ { $0 = "test result: repeated. " $4 + $6 " passed; 0 failed" } { print }' "$log"
-  else
-    cat "$log"
-    return "$status"
-  fi
-}
-
-# repeat_alone LOG: runs up to three tests that failed in it once more, each alone: beside others, a machine can be so slow
-# that a server's deadline passes. The end of the run names those that pass now.
-repeat_alone() {
-  local program name failing
-  failing=$(awk '/^ +Running .*\(/ { program = $NF; gsub(/[()]/, "", program) }
-    /^ +Doc-tests / { program = "" }
-    /^test .* \.\.\. FAILED$/ { print program, $2 }' "$1")
-  mapfile -t failing <<< "$failing"
-  ((${#failing[@]} <= 3)) || return 1
-  for name in "${failing[@]}"; do
-    read -r program name <<< "$name"
-    [[ -n $name ]] && "$program" --exact "$name" > "$logs/alone" 2>&1 || return 1
-    repeated+=("cargo test: $name failed beside others, and passed alone")
-  done
+  RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((($(nproc) * 3 + 1) / 2))} cargo test --locked --no-fail-fast
 }
 
 documentation() {
