@@ -45,7 +45,7 @@ fn huge_value_takes_little_memory() {
 /// Many large replies that no client reads stay at the server.
 #[test]
 fn unread_large_replies_stay_at_the_server() {
-    const GETS: usize = 80;
+    const GETS: usize = 120;
     let (server, proxy) = stage(&format!("output_soft_time = \"10m\"\n{UNHURRIED}"));
     let value = filler(MIB);
     let mut observer = server.observer();

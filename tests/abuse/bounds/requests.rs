@@ -275,7 +275,7 @@ fn names_to_unsubscribe_from_are_not_bounded_where_the_client_has_no_pattern() {
 /// All of a client's patterns end with one PUNSUBSCRIBE that names none, each with an acknowledgement.
 #[test]
 fn patterns_however_many_end_with_one_request() {
-    let count = 10_000;
+    let count = 20_000;
     let pool = "[upstream.pool]\ncommand_timeout = \"10m\"\nstall_timeout = \"10m\"";
     let (_server, proxy) = stage(&format!("max_patterns = {count}\n{pool}"));
     // The server compares each name with all others before it answers the first.

@@ -12,17 +12,15 @@ use super::*;
 
 #[test]
 fn deep_pipeline_through_a_narrow_window() {
-    // All of them are more bytes than are read at once.
-    const COUNT: usize = 1000;
-    let key = "n".repeat(100);
+    const COUNT: usize = 5000;
     for limits in ["max_in_flight = 1", "max_in_flight = 16", "max_in_flight_bytes = \"256B\""] {
         let (server, proxy) = stage(&format!("{limits}\n{UNHURRIED}"));
         let mut client = proxy.client();
-        client.send_raw(&encode(&["INCR", &key]).repeat(COUNT));
+        client.send_raw(&encode(&["INCR", "n"]).repeat(COUNT));
         for number in 1..=COUNT {
             expect(&mut client, format!(":{number}\r\n").as_bytes());
         }
-        assert_eq!(server.observer().ask(&["GET", &key]), b"$4\r\n1000\r\n");
+        assert_eq!(server.observer().ask(&["GET", "n"]), b"$4\r\n5000\r\n");
     }
 }
 
@@ -55,11 +53,11 @@ fn all_buffers_together_stay_within_the_budget() {
     proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 1e5);
 }
 
-/// Each requests 10 MB in one pipeline and reads slower than the server sends: requests wait, instead
+/// Each requests 20 MB in one pipeline and reads slower than the server sends: requests wait, instead
 /// of clients that are disconnected for the budget.
 #[test]
 fn steady_readers_of_long_pipelines_are_all_served() {
-    const GETS: usize = 200;
+    const GETS: usize = 400;
     const VALUE: usize = 50_000;
     const CLIENTS: usize = 8;
     let server = Server::mutual_tls(Brand::Redis);
