@@ -1,8 +1,8 @@
 //! Basic types without knowledge of Redis, usable everywhere.
 //!
 //! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, kinds of rule,
-//! live values, parts allocated on use, values with numbers, backoff, late wakes, entropy, small files, programs, work that may
-//! block. Never knows: any module above.
+//! live values, parts allocated on use, values with numbers, backoff, late wakes, entropy, small files, programs,
+//! work that may block. Never knows: any module above.
 
 pub(crate) mod aside;
 pub(crate) mod backoff;

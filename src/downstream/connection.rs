@@ -452,9 +452,7 @@ impl<S: ClientStream> Connection<S> {
     #[inline(always)]
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         let Some(deadline) = deadline(&self.conversation, &self.links) else {
-            if self.timer.is_some() {
-                self.timer = None;
-            }
+            self.timer = None;
             self.late_wake.allocated_mut().into_iter().for_each(LateWake::is_in_time);
             return Poll::Pending;
         };

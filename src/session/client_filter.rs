@@ -7,8 +7,7 @@ use std::time::Instant;
 use super::access::Auth;
 use super::client_info::ClientInfo;
 use super::client_text;
-use super::figures::Figures;
-use super::figures::Marks;
+use super::figures::{Figures, Marks};
 use super::roster::ClientEntry;
 use crate::resp::{Request, encode, number};
 use crate::traffic::Server;
@@ -221,8 +220,20 @@ impl Filter {
         })
     }
 
-    pub(super) fn fits(&self, entry: &ClientEntry, figures: &Figures, now: Instant) -> bool {
-        self.conditions.iter().all(|(condition, not)| condition.is_met(entry, figures, now) != *not)
+    /// `figures` are computed where there is a condition.
+    pub(super) fn fits(
+        &self,
+        entry: &ClientEntry,
+        figures: impl FnOnce() -> Figures,
+        now: Instant,
+    ) -> bool {
+        if self.conditions.is_empty() {
+            return true;
+        }
+        let figures = figures();
+        self.conditions
+            .iter()
+            .all(|(condition, not)| condition.is_met(entry, &figures, now) != *not)
     }
 }
 

@@ -4,7 +4,6 @@
 //! Owns: the answers. Never knows: how a client is described, which options choose it.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use bytes::BytesMut;
 
@@ -15,78 +14,16 @@ use super::client_info::Form;
 use super::client_line::write_line;
 use super::context::Context;
 use super::expect::Expect;
-use super::figures::{Figures, Marks, StateFigures};
 use super::pending_query::{Arrived, PendingQuery};
 use super::queue::Class;
 use super::roster::ClientEntry;
+use super::seen::Seen;
 use super::state::{Session, send_wire};
 use super::step::Step;
 use super::{client_text, late};
 use crate::command::Spec;
 use crate::resp::{Protocol, Request, encode, number};
 use crate::traffic::{Skips, own};
-
-/// What of this session is shown; the other figures are the connection's.
-pub(crate) fn figures_of(session: &Session, active: Instant) -> Figures {
-    let transaction = session.transaction.as_ref();
-    let queued = transaction.map(|transaction| transaction.queued());
-    let queued = queued.or_else(|| session.awaited.commands());
-    let Session { listening, watch, .. } = session;
-    let (channels, patterns, shards) = listening.subscriptions.counts();
-    let mut marks = Marks::default();
-    marks.set(Marks::MONITOR, listening.monitors());
-    marks.set(Marks::PUBSUB, listening.subscriptions.any());
-    marks.set(Marks::MULTI, queued.is_some());
-    marks.set(Marks::BLOCKED, session.is_blocked() && !listening.is_streaming());
-    marks.set(Marks::REPLICA, listening.is_streaming());
-    marks.set(Marks::TRACKING, listening.tracking.is_on());
-    marks.set(Marks::BROADCAST, listening.tracking.is_broadcast());
-    marks.set(Marks::BROKEN_REDIRECT, listening.tracking.is_broken());
-    session.flags.mark(&mut marks);
-    marks.set(Marks::DIRTY, watch.is_lost());
-    marks.set(Marks::UNIX, session.entry.peer.is_unix);
-    Figures {
-        database: session.dialect.database(),
-        protocol: session.dialect.protocol(),
-        state: StateFigures {
-            channels,
-            patterns,
-            shards,
-            queued,
-            queued_bytes: transaction.map_or(0, |transaction| transaction.size()),
-            watched: watch.keys(),
-            redirect: listening.tracking.redirect().unwrap_or(-1),
-        },
-        marks,
-        command: session.commands.shown(),
-        ..Figures::new(active)
-    }
-}
-
-/// The figures of all clients, as one of them sees them: its own show the request at hand.
-struct Seen<'a> {
-    own: &'a ClientEntry,
-    figures: Figures,
-    now: Instant,
-}
-
-impl<'a> Seen<'a> {
-    fn by(session: &'a Session, spec: &'static Spec, request: &Request<'_>) -> Self {
-        let now = session.roster.now();
-        let mut figures = figures_of(session, now);
-        // Within a transaction it is EXEC that runs.
-        if session.awaited.commands().is_none() {
-            figures.command = Some(spec);
-        }
-        figures.unread = request.raw().len();
-        figures.arguments = request.args().map(<[u8]>::len).sum();
-        Self { own: &session.entry, figures, now }
-    }
-
-    fn of(&self, entry: &ClientEntry) -> Figures {
-        if entry.id == self.own.id { self.figures.clone() } else { entry.figures() }
-    }
-}
 
 /// The server describes a connection of respgate's own, once, so that respgate describes clients
 /// as this server does.
@@ -216,7 +153,7 @@ fn search(
         None => session.roster.search(own),
     };
     found.retain(|entry: &Rc<ClientEntry>| {
-        filter.fits(entry, &seen.of(entry), seen.now) && !(filter.skip_me && entry.id == own.id)
+        !(filter.skip_me && entry.id == own.id) && filter.fits(entry, || seen.of(entry), seen.now)
     });
     debug_assert!(found.is_sorted_by_key(|entry| entry.id), "they are shown in another order");
     Some((found, room.after_search(searched)))

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use super::figures::Marks;
 use super::roster::ClientEntry;
+use super::seen::figures_of;
 use super::state::Session;
 use super::track::{Aim, is_broad, turns_on, words_of_request};
 use super::transaction::ExecFixup;
@@ -94,12 +95,12 @@ pub(super) fn blocked<'a>(
 ) -> Option<(u64, &'a [u8])> {
     let entry = session.roster.find(&session.entry, id)?;
     let link = entry.link();
-    let is_blocked = if entry.id == session.entry.id {
-        session.is_blocked() && !session.is_streaming()
+    let figures = if entry.id == session.entry.id {
+        figures_of(session, session.roster.now())
     } else {
-        entry.figures().marks.has(Marks::BLOCKED)
+        entry.figures()
     };
-    if !is_blocked || link == 0 {
+    if !figures.marks.has(Marks::BLOCKED) || link == 0 {
         return None;
     }
     entry.aim();
