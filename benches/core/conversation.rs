@@ -128,8 +128,7 @@ impl Host for Around {
     fn with_context<R>(
         &mut self,
         moment: &Moment<'_>,
-        out: &mut BytesMut,
-        judge: impl FnOnce(&mut Context<'_>, &mut BytesMut) -> R,
+        judge: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         let mut ctx = Context {
             policy: &self.policy,
@@ -150,7 +149,7 @@ impl Host for Around {
             limiters: &self.limiters,
             request_scratch: &mut self.request_scratch,
         };
-        judge(&mut ctx, out)
+        judge(&mut ctx)
     }
 
     fn take_wire(&mut self) -> BytesMut {

@@ -8,7 +8,6 @@ pub(crate) mod aside;
 pub(crate) mod backoff;
 pub(crate) mod client_text;
 pub(crate) mod clock;
-pub(crate) mod elapsed;
 pub(crate) mod entropy;
 pub(crate) mod hex;
 pub(crate) mod late_wake;

@@ -209,6 +209,7 @@ impl<S: ClientStream> Connection<S> {
             }
             arrivals.end(conversation, bytes);
         });
+        links.count_look(&look, now);
         if let Some(number) = mailbox.take_moved() {
             links.shared = links.worker.upstream.numbered(number);
         }

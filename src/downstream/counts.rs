@@ -17,11 +17,14 @@ use crate::telemetry::{Slow, Times, UpstreamDisconnect};
 use crate::traffic::{Loss, Ticket};
 use crate::upstream::Lease;
 
-/// Whether replies that are taken at once are looked at for slow commands. They were asked for in this order:
-/// when the first is not slow, none is.
+/// Replies that are taken at once. They were asked for in this order: when the first is not slow, none is, so that none
+/// is looked at.
 pub(super) struct Look {
     first: bool,
     each: bool,
+    /// The last one, and how many alike were taken with it: those are counted together.
+    last: Option<Completed>,
+    alike: u64,
 }
 
 impl Links {
@@ -30,7 +33,7 @@ impl Links {
     pub(super) fn count_presented(&self, judged: &Judged) {
         let metrics = &self.worker.metrics;
         metrics.command(judged.command, &self.counts.tally);
-        match (&judged.denial, judged.answered) {
+        match (judged.denial(), judged.answered) {
             (Some(Denial::Refused(refusal)), _) => metrics.refused(refusal, &self.counts.tally),
             (Some(Denial::Probe), _) => metrics.answered(true),
             (Some(Denial::Observed(refusal)), answered) => {
@@ -85,13 +88,26 @@ impl Links {
     pub(super) fn look(&self) -> Look {
         let first = self.worker.insight.follows();
         let each = first && (self.mailbox.has_remarks() || !self.counts.is_empty());
-        Look { first, each }
+        Look { first, each, last: None, alike: 0 }
+    }
+
+    /// Counts the replies that were taken last.
+    #[inline(always)]
+    pub(super) fn count_look(&self, look: &Look, now: Instant) {
+        if let Some(last) = look.last {
+            self.worker.completed(last, look.alike, now);
+        }
     }
 
     /// A shared connection has answered a request.
     #[inline(always)]
     pub(super) fn count_completed(&mut self, done: Completed, look: &mut Look, now: Instant) {
-        self.worker.completed(done, now);
+        if look.last.is_some_and(|last| last.counts_as(&done)) {
+            look.alike += 1;
+        } else {
+            self.count_look(look, now);
+            (look.last, look.alike) = (Some(done), 1);
+        }
         if std::mem::take(&mut look.first) {
             look.each |= self.worker.insight.takes(now.saturating_duration_since(done.at));
         }
@@ -109,7 +125,7 @@ impl Links {
             counts.notes.end(&worker.insight, policy, &done, now, mailbox);
         }
         if loss == Loss::MultiRefused {
-            worker.completed(done, now);
+            worker.completed(done, 1, now);
         } else {
             worker.metrics.lost(loss, 1);
         }
@@ -186,7 +202,7 @@ impl Links {
         sent: Instant,
         now: Instant,
     ) {
-        self.worker.completed(done, now);
+        self.worker.completed(done, 1, now);
         if !self.counts.is_empty() {
             let Self { counts, worker, policy, .. } = self;
             counts.notes.end_pinned(&worker.insight, policy, &done, now, sent);

@@ -18,6 +18,7 @@ use super::worker::{Judging, Worker};
 use crate::base::live::{Cached, Live};
 use crate::command::Spec;
 use crate::policy::Policy;
+use crate::policy::guard::GlobalsSource;
 use crate::resp::Request;
 use crate::session::{
     Cause, ClientEntry, Completed, Context, Judged, LimiterRegistry, Limiters, ListenerAccess,
@@ -86,31 +87,23 @@ impl Links {
 
     /// The shared connection of a route.
     #[inline(always)]
-    fn carrier(&mut self, route: Route) -> Option<Rc<Shared>> {
-        match route {
-            Route::Pinned => None,
-            Route::Shared(key) => Some(self.shared(key)),
-            Route::Stalled(key) => {
-                let Some(lane) = self.worker.upstream.lane(key) else {
-                    return Some(self.shared(key));
-                };
-                self.worker.note_shared_request();
-                self.shared = Some(Rc::clone(&lane));
-                Some(lane)
-            }
-        }
-    }
-
-    fn shared(&mut self, key: PoolKey) -> Rc<Shared> {
+    fn carrier(&mut self, route: Route) -> Option<&Shared> {
+        let key = match route {
+            Route::Pinned => return None,
+            Route::Shared(key) => key,
+            Route::Stalled(key) => match self.worker.upstream.lane(key) {
+                None => key,
+                Some(lane) => {
+                    self.shared = Some(lane);
+                    key
+                }
+            },
+        };
         self.worker.note_shared_request();
-        match &self.shared {
-            Some(shared) if shared.key() == key => Rc::clone(shared),
-            _ => {
-                let shared = self.worker.upstream.shared(key);
-                self.shared = Some(Rc::clone(&shared));
-                shared
-            }
+        if !self.shared.as_ref().is_some_and(|shared| shared.key() == key) {
+            self.shared = Some(self.worker.upstream.shared(key));
         }
+        self.shared.as_deref()
     }
 
     /// The client has closed its side, with or without replies to come.
@@ -182,8 +175,7 @@ impl Host for Links {
     fn with_context<R>(
         &mut self,
         moment: &Moment<'_>,
-        out: &mut BytesMut,
-        judge: impl FnOnce(&mut Context<'_>, &mut BytesMut) -> R,
+        judge: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         let Self { worker, access, policy, limiters, .. } = self;
         let server = worker.upstream.server();
@@ -205,13 +197,13 @@ impl Host for Links {
             now: moment.now,
             unix_ms: if policy.needs_wall_clock() { worker.unix_ms() } else { 0 },
             epoch: worker.upstream.epoch(),
-            globals: policy.guard().and_then(|_| worker.upstream.globals()),
+            globals: policy.guard().map(|_| &*worker.upstream as &dyn GlobalsSource),
             scripts,
             multi_permission,
             limiters,
             request_scratch,
         };
-        worker.buffers.lend(out, |out| judge(&mut ctx, out))
+        judge(&mut ctx)
     }
 
     fn take_wire(&mut self) -> BytesMut {
@@ -228,8 +220,10 @@ impl Host for Links {
 
     #[inline(always)]
     fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {
-        let shared = if request.companion { self.shared.clone() } else { self.carrier(route) };
-        let Some(shared) = shared else { return Err(Unavailable::Connect) };
+        if !request.companion && self.carrier(route).is_none() {
+            return Err(Unavailable::Connect);
+        }
+        let Some(shared) = &self.shared else { return Err(Unavailable::Connect) };
         shared.send(&self.mailbox, request)
     }
 

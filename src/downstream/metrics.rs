@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::base::elapsed::Elapsed;
 use crate::command::{Categories, Spec, all};
 use crate::policy::{Policy, Refusal};
 use crate::session::{Cause, Class, Completed};
@@ -23,7 +22,6 @@ pub(super) struct ClientMetrics {
     counted: Shard<Counted>,
     /// By command number.
     families: Box<[Family]>,
-    elapsed: Elapsed,
 }
 
 /// What is counted by policy.
@@ -49,11 +47,7 @@ impl ClientMetrics {
                 *family = family_of(spec);
             }
         }
-        Self {
-            counted: metrics.shard(),
-            families: families.into_boxed_slice(),
-            elapsed: Elapsed::default(),
-        }
+        Self { counted: metrics.shard(), families: families.into_boxed_slice() }
     }
 
     pub(super) fn tally(&self, policy: &Policy) -> Tally {
@@ -125,11 +119,11 @@ impl ClientMetrics {
         self.counted.commands_total[family.copied().unwrap_or(Family::Other)].inc();
     }
 
-    pub(super) fn completed(&self, done: Completed, now: Instant) {
+    pub(super) fn completed(&self, done: Completed, count: u64, now: Instant) {
         let result = if done.error { ReplyResult::RedisError } else { ReplyResult::Ok };
-        self.counted.replies_total[result].inc();
+        self.counted.replies_total[result].add(count);
         self.counted.command_duration_seconds[done.class]
-            .observe(self.elapsed.between(done.at, now));
+            .observe_many(now.saturating_duration_since(done.at), count);
     }
 
     pub(super) fn lost(&self, loss: Loss, count: usize) {

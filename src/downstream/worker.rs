@@ -179,13 +179,13 @@ impl Worker {
         self.all_clients.remove();
     }
 
-    /// A request is answered.
-    pub(super) fn completed(&self, done: Completed, now: Instant) {
+    /// A request is answered, and so many [alike](Completed::counts_as), itself included.
+    pub(super) fn completed(&self, done: Completed, count: u64, now: Instant) {
         if done.unopened {
             self.judging.borrow_mut().multi_permission.note(false);
         }
         if !done.own {
-            self.metrics.completed(done, now);
+            self.metrics.completed(done, count, now);
         }
     }
 

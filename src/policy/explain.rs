@@ -58,7 +58,10 @@ impl Explanation {
         let spec = spec.ok();
         let (verdict, word) = match &decided {
             Ok(grant) => (
-                grant.observed.map_or(Verdict::Passes, |refusal| observed(&refusal, request)),
+                grant
+                    .observed
+                    .as_deref()
+                    .map_or(Verdict::Passes, |refusal| observed(refusal, request)),
                 spec.and_then(|spec| word_that_allows(policy, spec, request, moment)),
             ),
             Err(refusal) => (
@@ -67,7 +70,7 @@ impl Explanation {
             ),
         };
         let refusal = match &decided {
-            Ok(grant) => grant.observed,
+            Ok(grant) => grant.observed.as_deref().copied(),
             Err(refusal) => Some(*refusal),
         };
         let misfits = refusal.zip(spec).map(|(no, spec)| misfits(policy, &no, spec, request));

@@ -19,7 +19,7 @@ pub struct Grant {
     /// What to take off the names in its reply.
     pub strip: Option<Strip>,
     /// The refusal of a rule that is only observed, if there is one.
-    pub observed: Option<Refusal>,
+    pub observed: Option<Box<Refusal>>,
     /// The request is not sent: the answer comes from a scan of the application's keys.
     pub scan: Option<Box<KeyScan>>,
 }

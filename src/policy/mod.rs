@@ -327,29 +327,50 @@ impl Policy {
         moment: &EvalContext,
         scratch: &mut Scratch,
     ) -> Result<Grant, Refusal> {
+        let observed = self.admit(spec, request, moment, scratch)?;
+        self.grant(observed, spec, request, moment, scratch)
+    }
+
+    /// Whether such a request may pass, judged by its command, its names and the rules about scripts alone. Returns the
+    /// refusal of a rule that is only observed, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Self::decide`].
+    #[inline(always)]
+    pub fn admit(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        moment: &EvalContext,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Refusal>, Refusal> {
         let prefixed = self.namespace.is_some();
         let observed = self.roles.judge(spec, request, moment.database, prefixed, scratch)?;
-        let observed = self.lenient(self.judge_script(spec, request))?.or(observed);
+        Ok(self.lenient(self.judge_script(spec, request))?.or(observed))
+    }
+
+    /// How a request may pass that [`Self::admit`] has just admitted, with what that returned.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Self::decide`].
+    #[inline(always)]
+    pub fn grant(
+        &self,
+        observed: Option<Refusal>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        moment: &EvalContext,
+        scratch: &mut Scratch,
+    ) -> Result<Grant, Refusal> {
+        let observed = observed.map(Box::new);
         let strip = if spec.reach == Reach::Report { self.own_report(spec) } else { None };
         if self.passes_unchanged && !scratch.nameless && !scratch.guarded.changes() {
             return Ok(Grant { observed, strip, ..Grant::default() });
         }
         let grant = self.shape(spec, request, moment, scratch)?;
         Ok(Grant { observed: observed.or(grant.observed), strip: strip.or(grant.strip), ..grant })
-    }
-
-    /// Whether such a request may pass, judged by its command, its names and the rules about scripts alone.
-    #[must_use]
-    pub fn admits(
-        &self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        moment: &EvalContext,
-        scratch: &mut Scratch,
-    ) -> bool {
-        let prefixed = self.namespace.is_some();
-        self.roles.judge(spec, request, moment.database, prefixed, scratch).is_ok()
-            && self.lenient(self.judge_script(spec, request)).is_ok()
     }
 
     /// The decision of the rules about scripts; they do not apply to what a rule permits by name.
@@ -412,7 +433,12 @@ impl Policy {
         }
         let strip =
             shaping::apply(&scratch.guarded, strip, self.prefix_of_strip(), &mut scratch.edits);
-        let grant = Grant { strip, scan: key_scan, observed: witness.first(), ..Grant::default() };
+        let grant = Grant {
+            strip,
+            scan: key_scan,
+            observed: witness.first().map(Box::new),
+            ..Grant::default()
+        };
         if scratch.edits.is_empty() {
             return Ok(grant);
         }

@@ -3,11 +3,13 @@
 //! Owns: the vocabulary of the wire. Never knows: a command's name, a socket.
 
 mod body;
+mod cross_protocol;
 mod depth;
 pub(crate) mod encode;
 mod error;
 mod inline;
 pub(crate) mod number;
+mod ready_arguments;
 mod reply;
 mod request;
 mod request_limits;

@@ -109,26 +109,40 @@ impl Digits {
     }
 }
 
+/// The number in the line at the front of `frame`, behind the byte that shows its kind, and the bytes behind that line.
+#[inline]
+pub(crate) fn leading_line(frame: &[u8]) -> Option<(i64, &[u8])> {
+    let line = frame.get(1..)?;
+    if let Some((number, used)) = short_line(line) {
+        return Some((i64::try_from(number).ok()?, line.get(used..)?));
+    }
+    let end = memchr::memchr(b'\n', line)?;
+    Some((parse_i64(line.get(..end.checked_sub(1)?)?)?, line.get(end + 1..)?))
+}
+
 /// The number in front of a CRLF when all of it is here and it has at most five digits, and the
 /// bytes of its line: the short way for nearly every header of real traffic. What it declines is
 /// not wrong, see [`NumberLine`].
-#[inline]
+#[inline(always)]
 pub(super) fn short_line(line: &[u8]) -> Option<(usize, usize)> {
     match line {
         [a @ b'0'..=b'9', b'\r', b'\n', ..] => Some((usize::from(a - b'0'), 3)),
         [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
             Some((usize::from(a - b'0') * 10 + usize::from(b - b'0'), 4))
         }
-        [b'1'..=b'9', _, _, ..] => {
-            let digits = line.iter().take(6).take_while(|byte| byte.is_ascii_digit());
-            let (value, count) = digits.fold((0, 0), |(value, count), digit| {
-                (value * 10 + usize::from(digit - b'0'), count + 1)
-            });
-            let [b'\r', b'\n', ..] = line.get(count..)? else { return None };
-            (count < 6).then_some((value, count + 2))
-        }
+        [b'1'..=b'9', _, _, ..] => line_of_digits(line),
         _ => None,
     }
+}
+
+#[inline(never)]
+fn line_of_digits(line: &[u8]) -> Option<(usize, usize)> {
+    let digits = line.iter().take(6).take_while(|byte| byte.is_ascii_digit());
+    let (value, count) = digits
+        .fold((0, 0), |(value, count), digit| (value * 10 + usize::from(digit - b'0'), count + 1));
+    debug_assert!(count > 0 && value < 1_000_000, "more digits than are looked at");
+    let [b'\r', b'\n', ..] = line.get(count..)? else { return None };
+    (count < 6).then_some((value, count + 2))
 }
 
 /// Why a line with a number was refused.

@@ -37,6 +37,13 @@ impl RequestLimits {
         length > self.max_inline_bytes && self.max_inline_bytes < limits::INLINE_BYTES_MAX
     }
 
+    /// A shorter bulk is within every limit.
+    #[inline(always)]
+    pub(super) fn common_bulk_bytes(&self) -> usize {
+        let limits = self.large_bytes.min(self.max_bulk_bytes);
+        usize::try_from(limits.min(limits::UNAUTHENTICATED_BULK_BYTES_MAX)).unwrap_or(usize::MAX)
+    }
+
     /// More arguments than the protocol's own limit are refused where they begin, since the server
     /// reads on until then; a lower limit is known from the count.
     pub(super) fn checked_count(&self, count: i64) -> Result<u32, ProtocolError> {

@@ -4,9 +4,10 @@
 
 use zeroize::Zeroizing;
 
+use super::cross_protocol::refuse_http;
 use super::error::{ProtocolError, Violation};
 use super::inline;
-use super::number::short_line;
+use super::ready_arguments::step_over;
 use super::request::{Request, RequestBuf, Span};
 use super::request_limits::RequestLimits;
 use super::request_line::{COUNT, Kind, LENGTH, LineFinder};
@@ -107,10 +108,45 @@ impl RequestScanner {
     /// # Errors
     ///
     /// When the bytes are not a request. What was found before is valid; the session must close.
+    #[inline(always)]
     pub fn scan(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Scan, ProtocolError> {
         if self.phase == Phase::Whole {
             self.reset();
         }
+        if self.phase == Phase::Start && self.scan_common(buf, limits) {
+            return Ok(Scan::Request { used: self.position });
+        }
+        self.scan_phases(buf, limits)
+    }
+
+    /// Looks at a frame from its beginning, if it begins as nearly all do; returns whether the request is whole. What is
+    /// uncommon or not here yet stays for [`Self::scan_phases`].
+    #[inline(always)]
+    fn scan_common(&mut self, buf: &[u8], limits: &RequestLimits) -> bool {
+        let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = buf else { return false };
+        let count = u32::from(count - b'0');
+        // So few are permitted before a login, too.
+        if count > limits.max_args {
+            return false;
+        }
+        debug_assert!(self.position == 0 && self.spans.is_empty(), "a frame has begun already");
+        self.declared = count;
+        let common = limits.common_bulk_bytes();
+        (self.position, self.missing) = step_over(buf, 4, count, common, &mut self.spans);
+        if self.missing > 0 {
+            self.phase = Phase::Length;
+            return false;
+        }
+        self.phase = Phase::Whole;
+        if self.conclude(buf).is_err() {
+            // What refuses it looks at it from its beginning.
+            self.reset();
+            return false;
+        }
+        true
+    }
+
+    fn scan_phases(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Scan, ProtocolError> {
         loop {
             match self.phase {
                 Phase::Start => match buf.get(self.position) {
@@ -341,25 +377,10 @@ impl RequestScanner {
     /// they look once more at the few bytes of its header, and at no other.
     #[inline]
     fn collect_ready(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<(), ProtocolError> {
-        let uncommon = limits.large_bytes.min(limits.max_bulk_bytes);
-        let uncommon = uncommon.min(limits::UNAUTHENTICATED_BULK_BYTES_MAX);
         let room = limits.max_args.saturating_sub(self.declared - self.missing);
         let beyond = self.missing.saturating_sub(room);
-        let (mut position, mut missing) = (self.position, self.missing - beyond);
-        let mut rest = buf.get(position..).unwrap_or_default();
-        while missing > 0
-            && let [b'$', line @ ..] = rest
-            && let Some((length, line_bytes)) = short_line(line)
-            && (length as u64) < uncommon
-            && let Some((_, after)) = line.split_at_checked(line_bytes + length)
-            && let [b'\r', b'\n', after @ ..] = after
-        {
-            let start = position + 1 + line_bytes;
-            self.spans.push(Span::new(start, start + length));
-            position = start + length + 2;
-            missing -= 1;
-            rest = after;
-        }
+        let (most, common) = (self.missing - beyond, limits.common_bulk_bytes());
+        let (position, missing) = step_over(buf, self.position, most, common, &mut self.spans);
         #[cfg(test)]
         {
             let declined = buf.len().saturating_sub(position).min(8);
@@ -470,18 +491,6 @@ impl std::fmt::Debug for RequestScanner {
             .field("missing", &self.missing)
             .finish_non_exhaustive()
     }
-}
-
-/// Refuses the names of commands that a browser was made to send, in any case and up to a NUL
-/// (Redis: `processCommand`, server.c, with `strcasecmp`).
-#[inline]
-fn refuse_http(name: &[u8]) -> Result<(), ProtocolError> {
-    if !matches!(name, [b'P' | b'p' | b'H' | b'h', ..]) {
-        return Ok(());
-    }
-    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    let http = name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:");
-    if http { Err(ProtocolError::new(Violation::CrossProtocol)) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -24,3 +24,16 @@ pub struct Completed {
     /// A question of the session's own, and no request of the client.
     pub own: bool,
 }
+
+impl Completed {
+    /// Whether both move the same metrics by the same amounts when they complete at the same time.
+    #[must_use]
+    #[inline]
+    pub fn counts_as(&self, other: &Self) -> bool {
+        self.at == other.at
+            && self.class == other.class
+            && self.error == other.error
+            && self.unopened == other.unopened
+            && self.own == other.own
+    }
+}

@@ -2,7 +2,6 @@
 //!
 //! Owns: [`Context`]. Never knows: where it comes from, what is decided.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::Auth;
@@ -12,7 +11,7 @@ use super::request_scratch::RequestScratch;
 use super::script_cache::Scripts;
 use crate::config::ClientLimits;
 use crate::policy::Policy;
-use crate::policy::guard::{Globals, GuardFailure};
+use crate::policy::guard::GlobalsSource;
 use crate::traffic::Server;
 
 /// What a session needs to know of the world to judge one request.
@@ -38,8 +37,8 @@ pub struct Context<'a> {
     pub unix_ms: u64,
     /// Another number whenever the server may have been restarted or replaced.
     pub epoch: u64,
-    /// What the server's Lua has, where the policy guards scripts; `None`: it has not been asked yet.
-    pub globals: Option<Result<Arc<Globals>, GuardFailure>>,
+    /// What the server's Lua has, where the policy guards scripts.
+    pub globals: Option<&'a dyn GlobalsSource>,
     pub scripts: &'a mut Scripts,
     pub multi_permission: &'a mut MultiPermission,
     /// What is used of the policy's limits.

@@ -54,7 +54,7 @@ impl Session {
         }
         let command = self.commands.at_hand();
         let answered = self.replies.queue.take_own_error();
-        let usual = Judged { command, answered, ..Judged::only(step) };
+        let usual = Judged::new(step, command, answered);
         if self.user.has_login() || ctx.request_scratch.denial.is_some() {
             return usual.with(self.user.take_login(), ctx.request_scratch.denial);
         }
@@ -113,7 +113,7 @@ impl Session {
         self.forget_at_hand();
         self.commands.begin();
         let step = self.refuse_text(client_text::UNAUDITED, out);
-        Judged { answered: self.replies.queue.take_own_error(), ..Judged::only(step) }
+        Judged::new(step, None, self.replies.queue.take_own_error())
     }
 
     /// The request at hand will not be sent: no connection of the kind it needs can be had. Returns which

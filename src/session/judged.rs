@@ -13,12 +13,18 @@ pub struct Judged {
     pub step: Step,
     /// The command, if the request is one.
     pub command: Option<&'static Spec>,
-    /// What came of an attempt to log in.
-    pub authentication: Option<Login>,
-    /// What the policy has against it.
-    pub denial: Option<Denial>,
     /// Whether respgate's own answer is an error, if respgate answers.
     pub answered: Option<bool>,
+    extras: Option<Box<Extras>>,
+}
+
+/// What is known of few requests.
+#[derive(Clone, Debug)]
+struct Extras {
+    /// What came of an attempt to log in.
+    authentication: Option<Login>,
+    /// What the policy has against it.
+    denial: Option<Denial>,
 }
 
 /// What a policy has against a request.
@@ -35,21 +41,35 @@ pub enum Denial {
 impl Judged {
     /// A request of which nothing more is known.
     #[must_use]
-    pub const fn only(step: Step) -> Self {
-        Self { step, command: None, authentication: None, denial: None, answered: None }
+    pub const fn new(step: Step, command: Option<&'static Spec>, answered: Option<bool>) -> Self {
+        Self { step, command, answered, extras: None }
     }
 
-    /// What few requests have: it is copied for them alone.
+    /// The same request, and what few have.
     #[cold]
     #[inline(never)]
     pub(super) fn with(self, authentication: Option<Login>, denial: Option<Denial>) -> Self {
-        Self { authentication, denial, ..self }
+        debug_assert!(authentication.is_some() || denial.is_some(), "nothing more is known");
+        Self { extras: Some(Box::new(Extras { authentication, denial })), ..self }
+    }
+
+    /// What came of an attempt to log in, once.
+    #[inline]
+    pub fn take_authentication(&mut self) -> Option<Login> {
+        self.extras.as_deref_mut()?.authentication.take()
+    }
+
+    /// What the policy has against it.
+    #[must_use]
+    #[inline]
+    pub fn denial(&self) -> Option<&Denial> {
+        self.extras.as_deref()?.denial.as_ref()
     }
 
     /// The policy's refusal.
     #[must_use]
-    pub const fn refused(&self) -> Option<&Refusal> {
-        match &self.denial {
+    pub fn refused(&self) -> Option<&Refusal> {
+        match self.denial() {
             Some(Denial::Refused(refusal)) => Some(refusal),
             Some(Denial::Observed(_) | Denial::Probe) | None => None,
         }
@@ -57,8 +77,8 @@ impl Judged {
 
     /// The refusal of a rule that is observed.
     #[must_use]
-    pub const fn observed(&self) -> Option<&Refusal> {
-        match &self.denial {
+    pub fn observed(&self) -> Option<&Refusal> {
+        match self.denial() {
             Some(Denial::Observed(refusal)) => Some(refusal),
             Some(Denial::Refused(_) | Denial::Probe) | None => None,
         }
@@ -74,7 +94,7 @@ mod tests {
         // It is written and copied for each command.
         assert_eq!(
             [size_of::<Judged>(), size_of::<Step>(), size_of::<Denial>(), size_of::<Login>()],
-            [136, 48, 48, 24]
+            [72, 48, 48, 24]
         );
     }
 }

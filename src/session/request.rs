@@ -20,7 +20,6 @@ use super::{
     replication, script, subscriptions, track,
 };
 use crate::command::{Blocking, Effect, Flags, Local, Spec, blocking};
-use crate::policy::guard::GuardFailure;
 use crate::policy::{self, EvalContext, Grant, Refusal, Rule};
 use crate::resp::{Request, encode};
 use crate::traffic::{Loss, Skips};
@@ -75,18 +74,15 @@ pub(super) fn judge(
         return session.refuse_text(text, out);
     }
     let moment = EvalContext { database: database_then(session), unix_ms: ctx.unix_ms };
-    let guarded = match spec.script {
-        // A text is not read before it is known that it may be sent at all.
-        Some(script) if script::admits(spec, request, &moment, ctx) => {
-            script::guard_script(session, script, request, ctx)
-        }
-        Some(_) | None => Ok(()),
+    let decided = match spec.script {
+        None => ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch),
+        Some(script) => script::permit(session, script, spec, request, &moment, ctx),
     };
-    match ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch) {
+    match decided {
         Ok(_) if names_have_changed(session, spec, ctx) => {
             session.refuse_text(client_text::PREFIX_CHANGED, out)
         }
-        Ok(grant) => permitted(session, spec, grant, guarded, request, ctx, out),
+        Ok(grant) => permitted(session, spec, grant, request, ctx, out),
         Err(refusal) if refusal.rule == Rule::Incomplete => Step::Collect,
         Err(refusal) => refuse(session, refusal, request, ctx, out),
     }
@@ -98,13 +94,12 @@ fn permitted(
     session: &mut Session,
     spec: &'static Spec,
     grant: Grant,
-    guarded: Result<(), Option<GuardFailure>>,
     request: &Request<'_>,
     ctx: &mut Context<'_>,
     out: &mut BytesMut,
 ) -> Step {
-    if let Some(observed) = grant.observed {
-        ctx.request_scratch.denial = Some(Denial::Observed(observed));
+    if let Some(observed) = &grant.observed {
+        ctx.request_scratch.denial = Some(Denial::Observed(**observed));
     }
     if let Some(text) = bounds::excess(session, spec, request, ctx) {
         return session.refuse_text(text, out);
@@ -114,7 +109,7 @@ fn permitted(
         Err(Halt::Until(until)) => return Step::Pause(until),
         Err(Halt::Refused(refusal)) => return refuse(session, refusal, request, ctx, out),
     }
-    match guarded {
+    match ctx.request_scratch.guarding {
         Ok(()) => session.retries.end_wait(),
         Err(None) => match session.retries.await_server(ctx.now) {
             Some(again) => return Step::Pause(again),

@@ -3,21 +3,43 @@
 //!
 //! Owns: [`RequestScratch`]. Never knows: why a request is permitted, refused or changed; sessions.
 
+use std::rc::Rc;
+
 use bytes::BytesMut;
 
 use super::judged::Denial;
-use crate::policy::{Grant, Scratch};
+use super::script_cache::Script;
+use crate::policy::guard::GuardFailure;
+use crate::policy::{Grant, Guarded, Scratch};
 
 /// What is known so far of the request that is judged, and room for what is sent of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RequestScratch {
     /// Its `wire` is what is sent when that is not what the client sent.
     pub(super) scratch: Scratch,
     pub(super) grant: Grant,
     /// What the policy has against the request.
     pub(super) denial: Option<Denial>,
+    /// Whether the script that is run can be guarded, if one is: not when the server has not been asked yet, and not
+    /// where a script would reach further.
+    pub(super) guarding: Result<(), Option<GuardFailure>>,
+    /// The script that is run and what goes before it, if it is known and guarded.
+    pub(super) script: Option<(Rc<Script>, Guarded)>,
     /// What the error of a refused request ends with, so that it is found in the audit log.
     pub(super) reference: Option<u64>,
+}
+
+impl Default for RequestScratch {
+    fn default() -> Self {
+        Self {
+            scratch: Scratch::default(),
+            grant: Grant::default(),
+            denial: None,
+            guarding: Ok(()),
+            script: None,
+            reference: None,
+        }
+    }
 }
 
 impl RequestScratch {
@@ -25,6 +47,10 @@ impl RequestScratch {
     pub(super) fn clear(&mut self) {
         self.set_grant(Grant::default());
         self.denial = None;
+        self.guarding = Ok(());
+        if self.script.is_some() {
+            self.script = None;
+        }
         // A request that was queued, not sent, has left its bytes here.
         self.scratch.trim();
     }

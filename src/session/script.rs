@@ -15,8 +15,8 @@ use super::state::Session;
 use super::step::{Cause, Route, Step};
 use crate::base::sha1::Sha1;
 use crate::command::{self, Flags, Spec};
-use crate::policy::guard::{GuardFailure, digests};
-use crate::policy::{EvalContext, Grant, Guarded, Shaped};
+use crate::policy::guard::{GlobalsSource, GuardFailure, digests};
+use crate::policy::{EvalContext, Grant, Guarded, Refusal, Shaped};
 use crate::resp::Request;
 
 const EVAL: &str = "EVAL";
@@ -29,14 +29,35 @@ const EVALSHA: &str = "EVALSHA";
 /// With [`None`] when the server has not been asked yet, else why no script may run there.
 pub(super) fn guarded(ctx: &Context<'_>) -> Result<Option<Guarded>, Option<GuardFailure>> {
     let Some(guard) = ctx.policy.guard() else { return Ok(None) };
-    match &ctx.globals {
+    match ctx.globals.and_then(GlobalsSource::globals) {
         None => Err(None),
-        Some(Err(why)) => Err(Some(*why)),
+        Some(Err(why)) => Err(Some(why)),
         Some(Ok(globals)) => {
             let repeats = ctx.limits.max_repeated;
-            Ok(Some(Guarded::new(Arc::clone(guard), Arc::clone(globals), repeats)))
+            Ok(Some(Guarded::new(Arc::clone(guard), globals, repeats)))
         }
     }
+}
+
+/// Whether a request that concerns scripts is permitted, and as what. The scratch gets to know whether its script can be
+/// guarded, if it is to be.
+///
+/// # Errors
+///
+/// The errors of [`Policy::permit`](crate::policy::Policy::permit).
+pub(super) fn permit(
+    session: &Session,
+    what: command::Script,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    moment: &EvalContext,
+    ctx: &mut Context<'_>,
+) -> Result<Grant, Refusal> {
+    let policy = ctx.policy;
+    // A text is not read before it is known that it may be sent at all.
+    let observed = policy.admit(spec, request, moment, &mut ctx.request_scratch.scratch)?;
+    ctx.request_scratch.guarding = guard_script(session, what, request, ctx);
+    policy.grant(observed, spec, request, moment, &mut ctx.request_scratch.scratch)
 }
 
 /// Notes in the scratch what goes to the server instead of a script, if scripts are guarded.
@@ -44,7 +65,7 @@ pub(super) fn guarded(ctx: &Context<'_>) -> Result<Option<Guarded>, Option<Guard
 /// # Errors
 ///
 /// The errors of [`guarded`].
-pub(super) fn guard_script(
+fn guard_script(
     session: &Session,
     what: command::Script,
     request: &Request<'_>,
@@ -54,13 +75,17 @@ pub(super) fn guard_script(
         command::Script::Text { arg } => {
             let Some(guarded) = guarded(ctx)? else { return Ok(()) };
             let Some(text) = request.arg(arg) else { return Ok(()) };
-            guard_text(session, text, arg, &guarded, request, ctx)
+            guard_text(session, text, arg, guarded, request, ctx)
         }
         command::Script::Digest => {
             let Some(guarded) = guarded(ctx)? else { return Ok(()) };
             let Some(named) = request.arg(1) else { return Ok(()) };
             match Sha1::parse(named).and_then(|name| ctx.scripts.find(name)) {
-                Some(script) => guard_name(session, &script, &guarded, request, ctx),
+                Some(script) => {
+                    let shaped = guard_name(session, &script, &guarded, request, ctx);
+                    ctx.request_scratch.script = Some((script, guarded));
+                    shaped
+                }
                 None => Shaped::Named(None),
             }
         }
@@ -85,23 +110,26 @@ fn guard_text(
     session: &Session,
     text: &[u8],
     arg: usize,
-    guarded: &Guarded,
+    guarded: Guarded,
     request: &Request<'_>,
     ctx: &mut Context<'_>,
 ) -> Shaped {
     let script = ctx.scripts.remember(text);
     let loads = arg != 1;
     if let Some(script) = script.as_ref().filter(|_| !loads && may_call(session, request, ctx))
-        && ctx.scripts.has_run(script, guarded, ctx.epoch)
+        && ctx.scripts.has_run(script, &guarded, ctx.epoch)
     {
         let read_only = request.arg(0).is_some_and(|word| word.len() > EVAL.len());
-        return Shaped::Called { digests: ctx.scripts.digests(script, guarded), read_only };
+        let digests = ctx.scripts.digests(script, &guarded);
+        ctx.request_scratch.script = Some((Rc::clone(script), guarded));
+        return Shaped::Called { digests, read_only };
     }
     let written = guarded.write(text);
     let digests = match script {
         Some(script) => {
-            let digests = ctx.scripts.digests(&script, guarded);
-            ctx.scripts.note_sent(&script, guarded, ctx.epoch);
+            let digests = ctx.scripts.digests(&script, &guarded);
+            ctx.scripts.note_sent(&script, &guarded, ctx.epoch);
+            ctx.request_scratch.script = Some((script, guarded));
             digests
         }
         None => digests(Sha1::of(text), Sha1::of(&written)),
@@ -152,32 +180,22 @@ pub(super) fn note_script(spec: &Spec, request: &Request<'_>, ctx: &mut Context<
     }
 }
 
-/// The script that the request runs, if it is known here and its reply wants to be looked at.
+/// The script that the request runs and what goes before it, if it is known here and its reply wants to be looked at.
 fn script_of(
     what: command::Script,
     request: &Request<'_>,
     ctx: &mut Context<'_>,
-) -> Option<Rc<Script>> {
+) -> Option<(Rc<Script>, Option<Guarded>)> {
+    let known = ctx.request_scratch.script.take();
+    let known = known.map(|(script, guarded)| (script, Some(guarded)));
     match (what, &ctx.request_scratch.scratch.guarded) {
-        (_, Shaped::Called { digests, .. } | Shaped::Text { digests, loads: false, .. }) => {
-            ctx.scripts.find(Sha1::parse(&digests.client)?)
-        }
-        (command::Script::Digest, _) if ctx.policy.retries_noscript() => {
-            ctx.scripts.find(Sha1::parse(request.arg(1)?)?)
-        }
+        (_, Shaped::Called { .. } | Shaped::Text { loads: false, .. }) => known,
+        (command::Script::Digest, _) if ctx.policy.retries_noscript() => known.or_else(|| {
+            let script = ctx.scripts.find(Sha1::parse(request.arg(1)?)?)?;
+            Some((script, None))
+        }),
         _ => None,
     }
-}
-
-/// Whether scripts are guarded, and the policy permits the request whatever is in it.
-pub(super) fn admits(
-    spec: &'static Spec,
-    request: &Request<'_>,
-    moment: &EvalContext,
-    ctx: &mut Context<'_>,
-) -> bool {
-    let scratch = &mut ctx.request_scratch.scratch;
-    ctx.policy.guard().is_some() && ctx.policy.admits(spec, request, moment, scratch)
 }
 
 /// A request that runs a script which is known here.
@@ -188,22 +206,22 @@ pub(super) fn forward_known(
     request: &Request<'_>,
     ctx: &mut Context<'_>,
 ) -> Option<Step> {
-    let script = script_of(what, request, ctx)?;
+    let known = script_of(what, request, ctx)?;
     if matches!(ctx.request_scratch.scratch.guarded, Shaped::Text { .. }) {
-        return forward_text(session, script, spec, request, ctx);
+        return forward_text(session, known, spec, request, ctx);
     }
-    Some(forward_script(session, script, spec, request, ctx))
+    Some(forward_script(session, known, spec, request, ctx))
 }
 
 /// A guarded script with its text: from its answer it is known that the server has it.
 fn forward_text(
     session: &mut Session,
-    script: Rc<Script>,
+    (script, guarded): (Rc<Script>, Option<Guarded>),
     spec: &'static Spec,
     request: &Request<'_>,
     ctx: &mut Context<'_>,
 ) -> Option<Step> {
-    let guarded = guarded(ctx).ok().flatten()?;
+    let guarded = guarded?;
     if request.announced().is_some() || is_large(request, ctx) {
         return None;
     }
@@ -222,7 +240,7 @@ fn forward_text(
 /// A script by its name, with what is needed to send it again.
 fn forward_script(
     session: &mut Session,
-    script: Rc<Script>,
+    (script, guarded): (Rc<Script>, Option<Guarded>),
     spec: &'static Spec,
     request: &Request<'_>,
     ctx: &mut Context<'_>,
@@ -243,7 +261,6 @@ fn forward_script(
     if let Err(step) = session.passable(route, cause, ctx) {
         return step;
     }
-    let guarded = guarded(ctx).ok().flatten();
     let Grant { changed, split, .. } = ctx.request_scratch.grant;
     let changed = ctx.request_scratch.wire().get(..split).filter(|_| changed);
     let wire = changed.unwrap_or_else(|| request.raw());

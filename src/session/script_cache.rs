@@ -29,7 +29,9 @@ const LOST: &[u8] = b"-NOSCRIPT No matching script.";
 /// of a thread.
 #[derive(Debug, Default)]
 pub struct Scripts {
-    known: HashMap<Sha1, Entry>,
+    /// Where each is in `entries`.
+    places: HashMap<Sha1, usize>,
+    entries: Vec<Option<Entry>>,
     bytes: usize,
     uses: u64,
 }
@@ -52,6 +54,8 @@ struct Entry {
 pub(super) struct Script {
     /// Another one for the same text that was given up and sent again.
     id: u64,
+    /// The place of its entry, until it is given up.
+    place: usize,
     sha: Sha1,
     text: Box<[u8]>,
 }
@@ -147,17 +151,19 @@ impl Scripts {
         if let Some(script) = self.find(sha) {
             return Some(script);
         }
-        while self.known.len() >= limits::CACHED_SCRIPTS_MAX
+        while self.places.len() >= limits::CACHED_SCRIPTS_MAX
             || self.bytes + text.len() > limits::CACHED_SCRIPT_BYTES_MAX
         {
-            let oldest = self.known.iter().min_by_key(|(_, entry)| entry.used);
-            let Some(oldest) = oldest.map(|(sha, _)| *sha) else { break };
-            let gone = self.known.remove(&oldest);
-            self.bytes -= gone.map_or(0, |entry| entry.script.text.len());
+            let all = self.entries.iter().flatten();
+            let Some(oldest) = all.min_by_key(|entry| entry.used) else { break };
+            let oldest = Rc::clone(&oldest.script);
+            self.give_up(&oldest);
         }
         let shows = |word: &[u8]| memchr::memmem::find(text, word).is_some();
         let needs_text = shows(b"NOSCRIPT") || shows(b"evalsha");
-        let script = Rc::new(Script { id: self.uses, sha, text: text.into() });
+        let free = self.entries.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.entries.len());
+        let script = Rc::new(Script { id: self.uses, place, sha, text: text.into() });
         self.bytes += text.len();
         let entry = Entry {
             script: Rc::clone(&script),
@@ -166,16 +172,21 @@ impl Scripts {
             names: Vec::new(),
             needs_text,
         };
-        let before = self.known.insert(sha, entry);
+        match self.entries.get_mut(place) {
+            Some(free) => *free = Some(entry),
+            None => self.entries.push(Some(entry)),
+        }
+        let before = self.places.insert(sha, place);
         debug_assert!(before.is_none(), "a script that is known is remembered again");
-        debug_assert!(self.known.len() <= limits::CACHED_SCRIPTS_MAX, "too many scripts");
+        debug_assert!(self.places.len() <= limits::CACHED_SCRIPTS_MAX, "too many scripts");
+        debug_assert!(self.entries.len() <= limits::CACHED_SCRIPTS_MAX, "too many places");
         debug_assert!(self.bytes <= limits::CACHED_SCRIPT_BYTES_MAX, "scripts are too long");
         Some(script)
     }
 
     pub(super) fn find(&mut self, sha: Sha1) -> Option<Rc<Script>> {
         self.uses += 1;
-        let entry = self.known.get_mut(&sha)?;
+        let entry = self.entries.get_mut(*self.places.get(&sha)?)?.as_mut()?;
         debug_assert!(entry.used < self.uses, "it was used after this");
         debug_assert!(entry.script.sha == sha, "a script under another's name");
         entry.used = self.uses;
@@ -184,17 +195,25 @@ impl Scripts {
 
     /// Clients want the server to forget, and to confirm it.
     pub(super) fn forget(&mut self) {
-        (self.known, self.bytes) = (HashMap::new(), 0);
+        (self.places, self.entries, self.bytes) = (HashMap::new(), Vec::new(), 0);
+    }
+
+    fn give_up(&mut self, script: &Script) {
+        let gone = self.places.remove(&script.sha);
+        debug_assert_eq!(gone, Some(script.place), "a script is in another's place");
+        self.bytes -= script.text.len();
+        self.entries.get_mut(script.place).into_iter().for_each(|place| *place = None);
     }
 
     /// What is known of a script, unless it was given up since.
     fn entry(&mut self, script: &Script) -> Option<&mut Entry> {
-        self.known.get_mut(&script.sha).filter(|entry| entry.script.id == script.id)
+        let entry = self.entries.get_mut(script.place)?.as_mut();
+        entry.filter(|entry| entry.script.id == script.id)
     }
 
     fn losses(&self, script: &Script) -> Option<u64> {
-        let entry = self.known.get(&script.sha).filter(|entry| entry.script.id == script.id)?;
-        Some(entry.losses)
+        let entry = self.entries.get(script.place)?.as_ref();
+        entry.filter(|entry| entry.script.id == script.id).map(|entry| entry.losses)
     }
 
     /// A script's two names behind this guard.
@@ -336,12 +355,10 @@ impl NoscriptRetry {
 
 /// The bytes of a request in canonical form behind its first two arguments.
 fn behind_two(wire: &[u8]) -> Option<&[u8]> {
-    let line = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
-    let mut rest = wire.get(line(wire)?..)?;
+    let (_, mut rest) = number::leading_line(wire)?;
     for _ in 0..2 {
-        let header = line(rest)?;
-        let length = number::parse_i64(rest.get(1..header.checked_sub(2)?)?)?;
-        rest = rest.get(header + usize::try_from(length).ok()? + 2..)?;
+        let (length, behind) = number::leading_line(rest)?;
+        rest = behind.get(usize::try_from(length).ok()?.checked_add(2)?..)?;
     }
     Some(rest)
 }
@@ -365,7 +382,7 @@ mod tests {
         scripts.remember(b"one more");
         assert!(keeps(&mut scripts, b"return 0") && keeps(&mut scripts, b"one more"));
         assert!(!keeps(&mut scripts, b"return 1") && keeps(&mut scripts, b"return 2"));
-        assert_eq!(scripts.known.len(), limits::CACHED_SCRIPTS_MAX);
+        assert_eq!(scripts.places.len(), limits::CACHED_SCRIPTS_MAX);
     }
 
     #[test]
@@ -385,7 +402,7 @@ mod tests {
             !keeps(&mut scripts, &text(b'd', limits::CACHED_SCRIPT_BYTES_MAX + 1))
                 && keeps(&mut scripts, b"c")
         );
-        let bytes: usize = scripts.known.values().map(|e| e.script.text.len()).sum();
+        let bytes: usize = scripts.entries.iter().flatten().map(|e| e.script.text.len()).sum();
         assert_eq!(scripts.bytes, bytes);
         scripts.forget();
         assert!(!keeps(&mut scripts, b"c"));

@@ -121,24 +121,6 @@ impl Buffers {
         self.ending.set((self.ending.get() + after).saturating_sub(before));
     }
 
-    /// Calls `write` with `out`, or while that has no room with an empty buffer that is `out` from then on only if
-    /// something was written.
-    #[inline(always)]
-    pub fn lend<R>(&self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> R) -> R {
-        if out.capacity() > 0 {
-            return write(out);
-        }
-        // A panic drops it with what was written, and `write` may use these buffers itself.
-        let mut lent = self.get();
-        let result = write(&mut lent);
-        if lent.is_empty() {
-            self.put(lent);
-        } else {
-            *out = lent;
-        }
-        result
-    }
-
     /// An empty buffer, used before if there is one.
     #[must_use]
     #[inline]
@@ -188,42 +170,6 @@ impl Drop for Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lent_buffer_reaches_no_other_client_after_a_panic() {
-        let buffers = Buffers::new(1000);
-        let panicking = std::panic::AssertUnwindSafe(|| {
-            buffers.lend(&mut BytesMut::new(), |out| {
-                out.extend_from_slice(b"of one client");
-                buffers.lend(&mut BytesMut::new(), |other| assert!(other.is_empty()));
-                panic!("made up");
-            });
-        });
-        assert!(std::panic::catch_unwind(panicking).is_err());
-        let mut out = BytesMut::new();
-        buffers.lend(&mut out, |out| out.extend_from_slice(b"of another"));
-        assert_eq!(&*out, b"of another");
-        assert!(buffers.get().is_empty());
-    }
-
-    #[test]
-    fn lent_buffer_is_kept_by_those_who_write() {
-        let buffers = Buffers::new(1000);
-        let mut out = BytesMut::new();
-        buffers.lend(&mut out, |out| assert!(out.capacity() > 0, "it has room"));
-        assert_eq!(out.capacity(), 0, "nothing was written");
-        let place = buffers.lend(&mut out, |out| {
-            out.extend_from_slice(b"first");
-            out.as_ptr()
-        });
-        assert_eq!((&*out, out.as_ptr()), (&b"first"[..], place), "it is not copied");
-        buffers.lend(&mut out, |out| out.extend_from_slice(b", second"));
-        assert_eq!(&*out, b"first, second");
-        let mut other = BytesMut::new();
-        buffers.lend(&mut other, |out| out.extend_from_slice(b"third"));
-        assert_eq!(&*other, b"third");
-        assert_eq!(&*out, b"first, second");
-    }
 
     #[test]
     fn buffers_of_two_threads_are_within_one_budget() {

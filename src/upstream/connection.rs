@@ -17,7 +17,6 @@ use super::not_primary::{Question, Sign, Suspicion};
 use super::owner::Owner;
 use super::pipeline::{Broken, Delivery, Note, Pipeline};
 use super::stall::Stall;
-use crate::base::elapsed::Elapsed;
 use crate::base::limits;
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
@@ -85,7 +84,6 @@ pub(super) struct Connection {
     stalled: bool,
     /// When the server replied that it is busy with a script.
     busy_since: Option<Instant>,
-    elapsed: Elapsed,
     actions: VecDeque<Action>,
     ended: bool,
 }
@@ -116,7 +114,6 @@ impl Connection {
             relief: false,
             stalled: false,
             busy_since: None,
-            elapsed: Elapsed::default(),
             actions: VecDeque::new(),
             ended: false,
         }
@@ -206,7 +203,9 @@ impl Connection {
         let (mut alive, mut answered, mut used) = (false, false, false);
         let mut seen: Option<Sign> = None;
         let mut accepted = None;
-        let Self { answer, stall, elapsed, .. } = self;
+        let Self { answer, stall, .. } = self;
+        // Requests that were put in line together are often answered together.
+        let (mut since, mut took) = (now, Duration::ZERO);
         let result = pipeline.handle_bytes(bytes, note, |delivery| {
             let session = match delivery.owner {
                 Owner::Session(session) => session,
@@ -224,9 +223,9 @@ impl Connection {
             };
             used = true;
             seen = seen.or_else(|| delivery.sign());
-            let mut took = Duration::ZERO;
-            if delivery.done {
-                took = elapsed.between(delivery.at, now);
+            if delivery.done && (delivery.at != since || took.is_zero()) {
+                since = delivery.at;
+                took = now.saturating_duration_since(since);
                 stall.note_reply(took);
             }
             deliver(session, &delivery, took);

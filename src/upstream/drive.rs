@@ -24,7 +24,7 @@ use super::failure::DialError;
 use super::login_script;
 use super::mailbox::Mailbox;
 use super::owner::Owner;
-use super::pipeline::{Answered, Broken, Delivery};
+use super::pipeline::{Answered, Broken};
 use super::shared::{Shared, answer_all};
 use super::yield_to_io::yield_to_io;
 use crate::base::late_wake::LateWake;
@@ -33,7 +33,7 @@ use crate::traffic::Loss;
 pub(super) use relief::Beside;
 use relief::{id_of, outcome};
 pub(super) use serving::report_lost;
-use serving::{Serving, remark};
+use serving::{Arrival, Serving, remark};
 
 /// Reads in a row before other tasks get their turn.
 const READS_PER_TURN: u32 = 4;
@@ -282,6 +282,7 @@ impl Driver<'_> {
         let (largest, oldest) = line.pipeline.extremes(filled);
         let notes = oldest
             .is_some_and(|oldest| notable.is_met(now.saturating_duration_since(oldest), largest));
+        let mut arrival = Arrival::begin(context, now);
         let mut note =
             |answered: Answered<'_, Owner<Rc<Mailbox>>>| remark(&notable, &answered, now);
         let result = self.carrier.handle_bytes(
@@ -289,32 +290,9 @@ impl Driver<'_> {
             bytes,
             now,
             if notes { Some(&mut note) } else { None },
-            |mailbox, delivery: &Delivery<'_, Owner<Rc<Mailbox>>>, took| {
-                if let Some(line) = delivery.error {
-                    context.metrics.error_line(line);
-                }
-                if delivery.skipped {
-                    return mailbox.deliver_refusal(delivery.ticket, delivery.bytes, now);
-                }
-                if delivery.is_large(context.large_bytes) {
-                    mailbox.note_large();
-                }
-                if delivery.done {
-                    context.metrics.answered(took);
-                    if delivery.again {
-                        context.metrics.retried();
-                    }
-                }
-                if delivery.refused {
-                    if delivery.done {
-                        mailbox.lose(delivery.ticket, Loss::MultiRefused);
-                    }
-                    return;
-                }
-                let Delivery { ticket, bytes, kind, done, .. } = *delivery;
-                mailbox.deliver(ticket, bytes, kind, done, now);
-            },
+            |mailbox, delivery, took| arrival.hand_out(mailbox, delivery, took),
         );
+        arrival.end();
         self.shared.settle_charge(&mut inner);
         drop(inner);
         if let Err(broken) = result {

@@ -197,7 +197,7 @@ impl Lease {
 
     /// A request on it was answered after this time.
     pub(crate) fn note_answered(&self, after: Duration) {
-        self.pool.metrics().answered(after);
+        self.pool.metrics().answered(after, 1);
     }
 
     /// Gives the connection up: what becomes of each request on it, by [`PinnedLine::take_losses`].

@@ -204,7 +204,10 @@ impl Mailbox {
                 self.buffers.get_arrived()
             });
             debug_assert_eq!(item.size(), bytes.len(), "each byte is an item's");
-            self.buffers.lend(&mut arrived.bytes, |arrived| arrived.extend_from_slice(bytes));
+            if arrived.bytes.capacity() == 0 {
+                arrived.bytes = self.buffers.get();
+            }
+            arrived.bytes.extend_from_slice(bytes);
             arrived.items.push(item);
         }
         if let Some(waker) = inner.waker.take() {

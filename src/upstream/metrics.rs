@@ -149,8 +149,9 @@ impl UpstreamMetrics {
         }
     }
 
-    pub(super) fn answered(&self, after: Duration) {
-        self.counted.upstream_command_duration_seconds.observe(after);
+    /// So many commands were answered, each after this time.
+    pub(super) fn answered(&self, after: Duration, count: u64) {
+        self.counted.upstream_command_duration_seconds.observe_many(after, count);
     }
 
     /// An error line of the server, `-` included.

@@ -86,7 +86,7 @@ pub(crate) use yield_to_io::yield_to_io;
 
 use crate::base::{clock, limits};
 use crate::config;
-use crate::policy::guard::{Globals, GuardFailure};
+use crate::policy::guard::{Globals, GlobalsSource, GuardFailure};
 use crate::telemetry::Metrics;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use context::UpstreamContext;
@@ -350,12 +350,6 @@ impl Upstream {
         self.context.epoch.get()
     }
 
-    /// What the server's Lua has; `None`: it has not been asked yet.
-    #[must_use]
-    pub(crate) fn globals(&self) -> Option<Result<Arc<Globals>, GuardFailure>> {
-        self.context.guarding.borrow().get()
-    }
-
     /// Scripts are to be guarded.
     pub(crate) fn guard_scripts(&self) {
         if self.context.guarding.borrow_mut().want() {
@@ -386,5 +380,11 @@ impl Upstream {
         for shared in self.registry.all() {
             shared.close();
         }
+    }
+}
+
+impl GlobalsSource for Upstream {
+    fn globals(&self) -> Option<Result<Arc<Globals>, GuardFailure>> {
+        self.context.guarding.borrow().get()
     }
 }

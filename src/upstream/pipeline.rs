@@ -289,27 +289,7 @@ impl<W> Pipeline<W> {
         };
         if entry.skips.are_due() {
             debug_assert!(!self.begun, "a reply is skipped within the one that counts");
-            entry.skips.take(kind, done);
-            if kind == b'-' && !entry.skips.transacts() {
-                self.first_error.note_skipped(piece, done);
-            }
-            let wanted = entry.skips.transacts() && !entry.skips.are_refused() && !entry.abandoned;
-            if wanted && self.first_error.note(piece, kind, done) {
-                deliver(Delivery {
-                    owner: &entry.owner,
-                    ticket: entry.ticket,
-                    bytes: self.first_error.line(),
-                    kind,
-                    error: Some(self.first_error.line()),
-                    done: false,
-                    refused: false,
-                    skipped: true,
-                    block: true,
-                    announced: 0,
-                    again: false,
-                    at: entry.at,
-                });
-            }
+            delivery::skip(entry, &mut self.first_error, (piece, kind, done), &mut deliver);
             return Ok(());
         }
         // An answer to half a request is none, unless the server refuses the rest.

@@ -85,13 +85,11 @@ pub enum Notice {
 /// The surroundings of a conversation. Every call returns at once; what takes time is a
 /// [`PendingStep`], whose end is reported to the conversation.
 pub trait Host {
-    /// Judges a request: calls `judge` with what is to be known of the world at `moment`, and with room for what
-    /// respgate answers behind `out`.
+    /// Judges a request: calls `judge` with what is to be known of the world at `moment`.
     fn with_context<R>(
         &mut self,
         moment: &Moment<'_>,
-        out: &mut BytesMut,
-        judge: impl FnOnce(&mut Context<'_>, &mut BytesMut) -> R,
+        judge: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R;
 
     /// What [`Step::SendWire`](crate::session::Step::SendWire) and [`Step::Ask`](crate::session::Step::Ask)

@@ -21,8 +21,7 @@ pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) 
     let (key, has_lease) = (session.key(), leased.is_here);
     let prefers_lease = session.prefers_lease();
     let moment = Moment { limits, key, has_lease, prefers_lease, now: *now };
-    let judged =
-        host.with_context(&moment, out, |ctx, out| session.handle_request(&request, ctx, out));
+    let judged = host.with_context(&moment, |ctx| session.handle_request(&request, ctx, out));
     // A request may have a companion.
     debug_assert!(
         session.in_flight() <= limits.max_in_flight + 1,
@@ -41,8 +40,7 @@ pub(super) fn hold<H: Host>(of: &Conversation, host: &mut H) -> Hold {
 
 /// The request at hand is refused, for the audit log has no room for it.
 #[cold]
-pub(super) fn refuse_unaudited<H: Host>(of: &mut Conversation, host: &mut H) -> Judged {
-    host.lend_buffer(&mut of.out);
+pub(super) fn refuse_unaudited(of: &mut Conversation) -> Judged {
     of.session.handle_unaudited(&mut of.out)
 }
 

@@ -119,6 +119,8 @@ impl Conversation {
     /// are done with.
     fn consume<H: Host>(&mut self, bytes: &[u8], host: &mut H) -> usize {
         debug_assert!(self.accepts(host), "requests are looked at before their time");
+        // What is not needed of it is returned with the output that is written.
+        host.lend_buffer(&mut self.out);
         let mut done = 0;
         let mut commands = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
@@ -259,11 +261,11 @@ impl Conversation {
         self.session.note_incomplete(head);
         let mut judged = match hold(self, host) {
             Hold::No => judge(self, bytes, host),
-            Hold::Refuse => refuse_unaudited(self, host),
+            Hold::Refuse => refuse_unaudited(self),
             Hold::Wait(until) => return wait_for_room(self, Presented { used, head }, until),
         };
         let step = judged.step;
-        if let Some(login) = judged.authentication.take() {
+        if let Some(login) = judged.take_authentication() {
             self.inbound.has_password = true;
             host.logged_in(login, self.now);
         }

@@ -1,9 +1,10 @@
 //! What a server's Lua has of global names, asked of the server itself, and whether it can be trusted
 //! to keep scripts behind what is written before them.
 //!
-//! Owns: [`Globals`], the questions and how the answers are judged. Never knows: connections.
+//! Owns: [`Globals`], [`GlobalsSource`], the questions and how the answers are judged. Never knows: connections.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use super::lua;
@@ -78,6 +79,12 @@ const HIDDEN: [&str; 17] = [
 const QUESTION: &str = "local t={} for k,v in pairs(_G) do local s=tostring(k) \
      if type(v)=='table' and k~='KEYS' and k~='ARGV' and pcall(rawset,v,'respgate',nil) then s=s..'!' end \
      t[#t+1]=s end return t";
+
+/// Where it is known what the server's Lua has.
+pub trait GlobalsSource: fmt::Debug {
+    /// `None`: the server has not been asked yet.
+    fn globals(&self) -> Option<Result<Arc<Globals>, GuardFailure>>;
+}
 
 /// The global names of one server's Lua.
 #[derive(Debug, PartialEq, Eq)]

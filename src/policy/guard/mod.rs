@@ -18,7 +18,7 @@ mod table;
 mod words;
 
 pub use globals::{Globals, question};
-pub(crate) use globals::{GuardFailure, Guarding};
+pub(crate) use globals::{GlobalsSource, GuardFailure, Guarding};
 pub(crate) use probe::{canary, seal};
 pub(crate) use prologue::Guard;
 pub use prologue::Guarded;

@@ -129,7 +129,7 @@ fn observe(profiles: &mut TrafficProfiles, policy: &Arc<Policy>, traffic: &str) 
         let decided = policy.decide(found, &request, 0, &mut scratch);
         let spec = if let Lookup::Command(spec) = found { Some(spec) } else { None };
         let (observed, refused) = match &decided {
-            Ok(grant) => (grant.observed.as_ref(), None),
+            Ok(grant) => (grant.observed.as_deref(), None),
             Err(refusal) => (None, Some(refusal)),
         };
         profiles.note(policy, spec, &request, observed, refused);

@@ -1,12 +1,12 @@
-//! A connection that serves, as others see it, what is noted of its replies, and what its end means for
-//! requests in line.
+//! A connection that serves, as others see it, how its replies are handed out and what is noted of them, and what its end
+//! means for requests in line.
 //!
-//! Owns: [`Serving`], [`remark`], how losses are reported. Never knows: how a connection is read and
+//! Owns: [`Serving`], [`Arrival`], [`remark`], how losses are reported. Never knows: how a connection is read and
 //! written, why it ends.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::clock;
 use crate::traffic::{Loss, Ticket};
@@ -15,7 +15,7 @@ use crate::upstream::context::UpstreamContext;
 use crate::upstream::dial::ServerConnection;
 use crate::upstream::mailbox::Mailbox;
 use crate::upstream::owner::Owner;
-use crate::upstream::pipeline::Answered;
+use crate::upstream::pipeline::{Answered, Delivery};
 use crate::upstream::remarks::{Notable, Remark};
 use crate::upstream::shared::Shared;
 
@@ -46,6 +46,68 @@ impl Drop for Serving<'_> {
         }
         self.shared.note_serving(false);
         self.shared.note_stalled(false);
+    }
+}
+
+/// What was read at one time, while it is handed out to sessions.
+pub(super) struct Arrival<'a> {
+    context: &'a UpstreamContext,
+    now: Instant,
+    /// So many replies in a row have taken this time each: those are counted together.
+    took: Duration,
+    count: u64,
+}
+
+impl<'a> Arrival<'a> {
+    pub(super) const fn begin(context: &'a UpstreamContext, now: Instant) -> Self {
+        Self { context, now, took: Duration::ZERO, count: 0 }
+    }
+
+    /// Hands out a piece of a reply, which took so long if it is whole.
+    #[inline(always)]
+    pub(super) fn hand_out(
+        &mut self,
+        mailbox: &Mailbox,
+        delivery: &Delivery<'_, Owner<Rc<Mailbox>>>,
+        took: Duration,
+    ) {
+        if let Some(line) = delivery.error {
+            self.context.metrics.error_line(line);
+        }
+        if delivery.skipped {
+            return mailbox.deliver_refusal(delivery.ticket, delivery.bytes, self.now);
+        }
+        if delivery.is_large(self.context.large_bytes) {
+            mailbox.note_large();
+        }
+        if delivery.done {
+            if took != self.took {
+                self.count_replies();
+                self.took = took;
+            }
+            self.count += 1;
+            if delivery.again {
+                self.context.metrics.retried();
+            }
+        }
+        if delivery.refused {
+            if delivery.done {
+                mailbox.lose(delivery.ticket, Loss::MultiRefused);
+            }
+            return;
+        }
+        let Delivery { ticket, bytes, kind, done, .. } = *delivery;
+        mailbox.deliver(ticket, bytes, kind, done, self.now);
+    }
+
+    fn count_replies(&mut self) {
+        let count = std::mem::take(&mut self.count);
+        self.context.metrics.answered(self.took, count);
+    }
+
+    /// All of it is handed out.
+    pub(super) fn end(mut self) {
+        self.count_replies();
     }
 }
 

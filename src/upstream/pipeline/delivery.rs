@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use super::deferred::passes;
+use super::entry::Entry;
 use crate::base::limits;
 use crate::resp::ReplyError;
 use crate::traffic::Ticket;
@@ -49,6 +50,7 @@ pub struct Delivery<'a, W> {
 
 impl<W> Delivery<'_, W> {
     /// What the reply shows of the server.
+    #[inline(always)]
     pub(in crate::upstream) fn sign(&self) -> Option<Sign> {
         debug_assert!(
             !self.skipped || self.kind == b'-',
@@ -70,6 +72,37 @@ impl<W> Delivery<'_, W> {
     pub(in crate::upstream) const fn is_large(&self, large_bytes: u64) -> bool {
         debug_assert!(!self.skipped, "a reply that is skipped goes to nothing");
         self.announced >= large_bytes || self.bytes.len() as u64 >= large_bytes
+    }
+}
+
+/// Takes a piece of a reply that `entry` skips. The first error of a transaction's is handed out once it is whole.
+#[cold]
+pub(super) fn skip<W>(
+    entry: &mut Entry<W>,
+    first_error: &mut FirstError,
+    (piece, kind, done): (&[u8], u8, bool),
+    deliver: &mut dyn FnMut(Delivery<'_, W>),
+) {
+    entry.skips.take(kind, done);
+    if kind == b'-' && !entry.skips.transacts() {
+        first_error.note_skipped(piece, done);
+    }
+    let wanted = entry.skips.transacts() && !entry.skips.are_refused() && !entry.abandoned;
+    if wanted && first_error.note(piece, kind, done) {
+        deliver(Delivery {
+            owner: &entry.owner,
+            ticket: entry.ticket,
+            bytes: first_error.line(),
+            kind,
+            error: Some(first_error.line()),
+            done: false,
+            refused: false,
+            skipped: true,
+            block: true,
+            announced: 0,
+            again: false,
+            at: entry.at,
+        });
     }
 }
 

@@ -87,8 +87,7 @@ impl Host for Surroundings<'_> {
     fn with_context<R>(
         &mut self,
         moment: &Moment<'_>,
-        out: &mut BytesMut,
-        judge: impl FnOnce(&mut Context<'_>, &mut BytesMut) -> R,
+        judge: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         assert_eq!(self.lease.is_some(), moment.has_lease, "it has what it thinks it has");
         let mut ctx = Context {
@@ -110,7 +109,7 @@ impl Host for Surroundings<'_> {
             limiters: self.limiters,
             request_scratch: self.request_scratch,
         };
-        judge(&mut ctx, out)
+        judge(&mut ctx)
     }
 
     fn take_wire(&mut self) -> BytesMut {
