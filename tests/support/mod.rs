@@ -22,6 +22,7 @@ pub mod grammar;
 pub mod operator;
 pub mod pair;
 pub mod pki;
+pub mod ports;
 pub mod prefixed;
 pub mod proxy;
 pub mod real_server;

@@ -3,16 +3,15 @@
 //! Owns: [`Server`], [`Brand`]. Never knows: respgate.
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use respgate::internals::base::clock::now;
 
 use super::client::{Client, PATIENCE, Target};
 use super::pki::Pki;
+pub use super::ports::free_port;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Brand {
@@ -184,20 +183,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.crash();
-    }
-}
-
-/// A port on which no process listens, below those that the system gives to clients: no program
-/// gets it by chance before the test's process has bound it.
-pub fn free_port() -> u16 {
-    static COUNT: AtomicU16 = AtomicU16::new(0);
-    let begin = u16::try_from(std::process::id() % 400).unwrap() * 50;
-    loop {
-        let port = 10_000 + (begin + COUNT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        // A listener for a trial could live on in a program that another test starts at this moment.
-        if TcpStream::connect(("127.0.0.1", port)).is_err() {
-            return port;
-        }
     }
 }
 
