@@ -9,7 +9,7 @@ logs=$(mktemp -d)
 background=() quick=
 [[ ${1:-} != quick ]] || quick=yes
 trap 'kill "${background[@]}" 2> /dev/null; rm -rf "$logs"' EXIT
-passed=0 failed=0 began=$SECONDS
+passed=0 failed=0 began=$SECONDS processors=$(nproc)
 summary=() failures=()
 
 # stage NAME COMMAND...: runs it, keeps its output, and counts by its own figures or as one.
@@ -67,9 +67,31 @@ finish() {
   exit $((failed > 0))
 }
 
-# Half as many tests again as processors run beside each other, as most of them wait for servers and deadlines.
+# Two lanes beside each other: the tests of operators and of faults mostly wait for files, servers and deadlines, those of
+# all other targets compute. What misbehaves on purpose has the machine for itself once the others have ended.
 rust_tests() {
-  RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((($(nproc) * 3 + 1) / 2))} cargo test --locked --no-fail-fast
+  local file name others=(--lib --bins) status=0
+  for file in tests/*/main.rs tests/*.rs; do
+    name=$(basename "${file%/main.rs}" .rs)
+    [[ $name == operation || $name == abuse ]] || others+=(--test "$name")
+  done
+  {
+    cargo_test $((processors * 2)) --test operation
+    status=$?
+    cargo_test $(((processors * 3 + 1) / 2)) --test abuse && ((status == 0))
+  } > "$logs/lane" 2>&1 &
+  background+=($!)
+  cargo_test $(((processors * 3 + 1) / 2)) "${others[@]}" || status=$?
+  cargo_test "$processors" --doc || status=$?
+  wait "${background[-1]}" || status=$?
+  unset 'background[-1]'
+  cat "$logs/lane"
+  return "$status"
+}
+
+# cargo_test THREADS OPTION...: so many tests beside each other, more than processors as they wait for servers, too.
+cargo_test() {
+  RUST_TEST_THREADS=${RUST_TEST_THREADS:-$1} cargo test --locked --no-fail-fast "${@:2}"
 }
 
 documentation() {

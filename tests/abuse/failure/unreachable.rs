@@ -116,10 +116,10 @@ fn databases_selected_on_pinned_connections_have_the_limit_of_others() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
-    let mut refused = 0;
-    for database in 0..80_u32 {
+    let (mut refused, mut known) = (0, String::new());
+    for database in (0..80_u32).map(|number| number.to_string()) {
         assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
-        assert_eq!(client.ask_text(&["SELECT", &database.to_string()]), "+OK");
+        assert_eq!(client.ask_text(&["SELECT", &database]), "+OK");
         assert_eq!(client.ask_text(&["UNWATCH"]), "+OK");
         client.send(&["ECHO", "a"]);
         client.send(&["ECHO", "b"]);
@@ -129,12 +129,13 @@ fn databases_selected_on_pinned_connections_have_the_limit_of_others() {
             assert!(line(&mut client).contains("unavailable (exhausted)"), "the next one, too");
         } else {
             assert_eq!((received.as_str(), line(&mut client).as_str()), ("$1\r\na", "$1\r\nb"));
+            known = database;
         }
     }
-    // A connection that no client used for a second has made room for another.
+    // A connection that no client used for a second has made room for another, but not the last one.
     assert!(refused <= 80 - 64, "{refused}");
     assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
-    assert_eq!(client.ask_text(&["SELECT", "3"]), "+OK");
+    assert_eq!(client.ask_text(&["SELECT", &known]), "+OK");
     assert_eq!(client.ask_text(&["UNWATCH"]), "+OK");
     assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "known databases are served");
 }
