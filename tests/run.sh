@@ -94,6 +94,10 @@ cargo_test() {
   RUST_TEST_THREADS=${RUST_TEST_THREADS:-$1} cargo test --locked --no-fail-fast "${@:2}"
 }
 
+lints() {
+  cargo clippy --quiet --locked --all-targets -- -D warnings
+}
+
 documentation() {
   RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --document-private-items
 }
@@ -223,9 +227,11 @@ need_to_build || { echo '0 passed, 1 failed'; exit 1; }
 behind installation
 
 stage format cargo fmt --check
-stage lints cargo clippy --quiet --locked --all-targets -- -D warnings
-stage documentation documentation
-stage 'fuzz targets' fuzz_targets
+if [[ $quick ]]; then
+  stage lints lints
+  stage documentation documentation
+  stage 'fuzz targets' fuzz_targets
+fi
 stage 'tests build' cargo test --quiet --locked --no-run || finish
 [[ $quick ]] || stage 'redis-rs builds' rust_driver
 stage installation installed || finish
@@ -241,8 +247,13 @@ stage 'pods and Vault' result pods
 stage Kubernetes result kubernetes
 stage monitoring result monitoring
 stage faults result faults
+# The compiler beside what mostly waits; before the tests of Rust it would have the machine for itself.
+behind lints documentation fuzz_targets
 stage 'two of each application' applications_beside
 stage "Redis's TCL suite" tcl_suite
+stage lints result lints
+stage documentation result documentation
+stage 'fuzz targets' result fuzz_targets
 stage 'programs that print passwords' python3 tests/credentials/run.py
 stage 'systemd units' bash tests/units.sh
 stage demo bash deploy/local/demo.sh --once

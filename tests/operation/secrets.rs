@@ -302,18 +302,21 @@ fn secret_in_the_configuration_or_a_variable_is_not_repeated() {
     }
 }
 
-/// Each change is waited for by the count of reloads.
+/// Each change is waited for by the count of reloads: a third of them in each of three processes.
 #[test]
 fn damaged_file_is_not_repeated_at_reload() {
-    let half = KEYS.len().div_ceil(3);
+    let [keys, passwords, users] =
+        [KEYS.len(), PASSWORDS.len(), USERS.len()].map(|all| all.div_ceil(3));
+    let parts = KEYS.chunks(keys).zip(PASSWORDS.chunks(passwords)).zip(USERS.chunks(users));
+    assert_eq!(parts.len(), 3);
     std::thread::scope(|scope| {
-        for part in KEYS.chunks(half) {
-            scope.spawn(move || reload(part));
+        for ((keys, passwords), users) in parts {
+            scope.spawn(move || reload(keys, passwords, users));
         }
     });
 }
 
-fn reload(keys: &[damage::Damage]) {
+fn reload(keys: &[damage::Damage], passwords: &[damage::Damage], users: &[(&str, &str)]) {
     let stage = Stage::new();
     let (port, telemetry) = (free_port(), free_port());
     let configuration = stage.configuration(port, telemetry);
@@ -337,10 +340,11 @@ fn reload(keys: &[damage::Damage]) {
         change("tls.key", damage(&stage.key).as_ref());
     }
     change("tls.key", stage.key.as_bytes());
-    for (_, damage) in PASSWORDS {
+    for (_, damage) in passwords {
         change("password", damage(PASSWORD).as_ref());
     }
-    for (_, text) in USERS {
+    change("password", PASSWORD.as_bytes());
+    for (_, text) in users {
         change("users.acl", text.replace("SECRET", PASSWORD).as_bytes());
     }
     let log = proxy.log();

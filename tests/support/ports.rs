@@ -1,6 +1,6 @@
 //! Ports for the servers of a test: of two test programs that run at the same time, no one chooses a port of the other.
 //!
-//! Owns: [`free_port`], the ports of this process. Never knows: who listens on them.
+//! Owns: [`free_port`], the ports of this process. Never knows: what listens on them.
 
 use std::net::TcpStream;
 use std::ops::Range;

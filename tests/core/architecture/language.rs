@@ -116,9 +116,9 @@ const NAMES: &[&str] = &[
 pub fn stray(source: &Source) -> Vec<(usize, String)> {
     let code = source.path.ends_with(".rs");
     let lines: Vec<(usize, String)> = if code {
-        source.prose.iter().map(|token| (token.line, token.text.clone())).collect()
+        source.prose.iter().map(|token| (token.line, prose(&token.text))).collect()
     } else {
-        source.text.lines().zip(1..).map(|(text, line)| (line, text.to_owned())).collect()
+        source.text.lines().zip(1..).map(|(text, line)| (line, prose(text))).collect()
     };
     let persons = if code { PERSONS } else { &[] };
     let banned = BANNED.iter().chain(persons);
@@ -158,10 +158,14 @@ pub fn openings(source: &Source) -> Vec<(usize, String)> {
     found
 }
 
-/// Whether the words of `banned` follow each other in the text, besides names in back quotes.
-fn has(text: &str, banned: &str) -> bool {
-    let prose: Vec<&str> = text.split('`').step_by(2).collect();
-    let lower = prose.join("`").to_lowercase();
+/// A line in small letters, without names in back quotes.
+fn prose(line: &str) -> String {
+    let parts: Vec<&str> = line.split('`').step_by(2).collect();
+    parts.join("`").to_lowercase()
+}
+
+/// Whether the words of `banned` follow each other in what [`prose`] has made of a line.
+fn has(lower: &str, banned: &str) -> bool {
     let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     lower.match_indices(banned).any(|(at, _)| {
         let (before, after) = (&lower[..at], &lower[at + banned.len()..]);

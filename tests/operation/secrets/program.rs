@@ -48,7 +48,7 @@ fn commands(stage: &Stage, text: &str) {
 
 #[test]
 fn output_of_a_failing_program_is_not_repeated_at_check_and_start() {
-    let parts = PROGRAMS.len().div_ceil(4);
+    let parts = PROGRAMS.len().div_ceil(8);
     std::thread::scope(|scope| {
         for part in PROGRAMS.chunks(parts) {
             scope.spawn(move || {
