@@ -13,6 +13,10 @@ use super::client::{Client, PATIENCE, Target};
 use super::pki::Pki;
 pub use super::ports::free_port;
 
+/// Between two looks at what is waited for: a look at metrics or a server costs more than the wait itself.
+const POLL_MIN: Duration = Duration::from_millis(2);
+const POLL_MAX: Duration = Duration::from_millis(20);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Brand {
     Redis,
@@ -192,15 +196,16 @@ pub fn signal(name: &str, pid: u32) {
     assert!(status.unwrap().success(), "kill -{name} {pid}");
 }
 
-/// Waits until the condition is true.
+/// Waits until the condition is true, and looks the more rarely the longer that takes.
 ///
 /// # Panics
 ///
 /// When it stays false for [`PATIENCE`].
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = now() + PATIENCE;
+    let begin = now();
     while !is_so() {
-        assert!(now() < deadline, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        let waited = now() - begin;
+        assert!(waited < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep((waited / 16).clamp(POLL_MIN, POLL_MAX));
     }
 }
