@@ -247,16 +247,17 @@ stage 'pods and Vault' result pods
 stage Kubernetes result kubernetes
 stage monitoring result monitoring
 stage faults result faults
-# The compiler beside what mostly waits; before the tests of Rust it would have the machine for itself.
+# The suite mostly waits: beside it the compiler, and what is short.
 behind lints documentation fuzz_targets
-stage 'two of each application' applications_beside
+behind applications_beside release
 stage "Redis's TCL suite" tcl_suite
+stage 'two of each application' result applications_beside
+stage release result release
 stage lints result lints
 stage documentation result documentation
 stage 'fuzz targets' result fuzz_targets
 stage 'programs that print passwords' python3 tests/credentials/run.py
 stage 'systemd units' bash tests/units.sh
 stage demo bash deploy/local/demo.sh --once
-stage release release
 stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile
 finish
