@@ -95,7 +95,7 @@ def profiles(folder):
     (folder / "respgate.toml").write_text(
         f'[[listener]]\naddress = "127.0.0.1:{port}"\n[upstream]\naddress = "localhost:{server}"\n'
         f'tls = {{ cert = "{files["client.crt"]}", key = "{files["client.key"]}", ca = "{files["ca.crt"]}" }}\n'
-        f'[policy]\nacl = "+@all -@dangerous ~*"\n[telemetry]\naddress = "127.0.0.1:{telemetry}"\n'
+        f'[policy]\nacl = "+@all -@dangerous ~?*"\n[telemetry]\naddress = "127.0.0.1:{telemetry}"\n'
     )
     redis = subprocess.Popen(
         ["redis-server", "--port", "0", "--tls-port", str(server), "--bind", "127.0.0.1", "--save", "",

@@ -197,7 +197,7 @@ impl Host for Links {
             now: moment.now,
             unix_ms: if policy.needs_wall_clock() { worker.unix_ms() } else { 0 },
             epoch: worker.upstream.epoch(),
-            globals: policy.guard().map(|_| &*worker.upstream as &dyn GlobalsSource),
+            globals: policy.guards().then_some(&*worker.upstream as &dyn GlobalsSource),
             scripts,
             multi_permission,
             limiters,

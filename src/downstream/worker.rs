@@ -167,7 +167,7 @@ impl Worker {
 
     /// The server is asked about its Lua once a policy guards scripts.
     pub(crate) fn guard_scripts_of(&self, policy: &Policy) {
-        if policy.guard().is_some() {
+        if policy.guards() {
             self.upstream.guard_scripts();
         }
     }

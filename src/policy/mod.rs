@@ -91,7 +91,7 @@ pub(crate) use subscriptions::keeps_subscriptions;
 pub(crate) use traffic_profiles::TrafficProfiles;
 pub(crate) use void::Void;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::command::{self, Dictionary, Lookup, Reach, Script, Spec};
 use crate::config::{Degraded, KeyRules, Rules, ScriptMode};
@@ -120,8 +120,10 @@ pub struct Policy {
     scripts: Scripts,
     /// A script that the server has lost is sent to it again.
     retries_noscript: bool,
-    /// What goes before scripts.
-    guard: Option<Arc<Guard>>,
+    /// Something goes before scripts.
+    guards: bool,
+    /// What that is, once a script has come.
+    guard: OnceLock<Arc<Guard>>,
     limits: Box<[Limit]>,
     content: Option<Content>,
     ttl: Option<Ttl>,
@@ -141,7 +143,8 @@ impl Policy {
             scripts: Scripts::default(),
             retries_noscript: false,
             answers_misses: false,
-            guard: None,
+            guards: false,
+            guard: OnceLock::new(),
             limits: Box::default(),
             content: None,
             ttl: None,
@@ -170,10 +173,7 @@ impl Policy {
         let guardable = guard::obstacle(rules, &self.roles.role, self.is_observing()).is_ok();
         self.scripts = Scripts::new(&rules.scripts, bound, guardable);
         let runs = self.roles.role.iter().any(script::may_run);
-        if self.scripts.mode() == ScriptMode::Guarded && guardable && runs {
-            self.guard =
-                Some(Arc::new(Guard::new(rules, &self.roles.role, &self.roles.dictionary)));
-        }
+        self.guards = self.scripts.mode() == ScriptMode::Guarded && guardable && runs;
         let eval = command::by_name("eval").map(|eval| eval.id);
         let may_eval =
             eval.is_some_and(|id| self.roles.role.iter().any(|selector| selector.allows(id)));
@@ -271,17 +271,26 @@ impl Policy {
         self.roles.observed.has(rule)
     }
 
-    /// Whether a script that the server has lost is sent to it again: only for a client that could have
-    /// sent its text.
+    /// Whether a script that the server has lost is sent to it again: only for a client that could have sent its text.
     #[must_use]
     pub const fn retries_noscript(&self) -> bool {
         self.retries_noscript
     }
 
-    /// What goes before scripts, if something does.
+    /// Whether something goes before scripts.
     #[must_use]
-    pub const fn guard(&self) -> Option<&Arc<Guard>> {
-        self.guard.as_ref()
+    #[inline]
+    pub const fn guards(&self) -> bool {
+        self.guards
+    }
+
+    /// What goes before scripts, if something does. It is built for the first script: most processes get none.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Arc<Guard>> {
+        let rules = self.source.as_deref().filter(|_| self.guards);
+        debug_assert_eq!(rules.is_some(), self.guards, "the rules are not known any more");
+        let RoleRules { role, dictionary, .. } = &self.roles;
+        rules.map(|it| self.guard.get_or_init(|| Arc::new(Guard::new(it, role, dictionary))))
     }
 
     /// Whether [`EvalContext::unix_ms`] must be given.

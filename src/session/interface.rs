@@ -276,7 +276,7 @@ impl Session {
         self.replies.pinned_since()
     }
 
-    /// Whether it waits for messages on its pinned connection and for nothing else: a server that is gone
+    /// Whether it waits for messages on its pinned connection and for nothing else: a lost server
     /// would not be noticed.
     #[must_use]
     pub fn only_listens(&self) -> bool {
@@ -372,7 +372,7 @@ impl Session {
         self.lose_lease();
     }
 
-    /// The pinned connection is gone with everything on it. Returns whether the session must end,
+    /// The pinned connection is lost with everything on it. Returns whether the session must end,
     /// because state of it was there that cannot be had again, and the requests that will get no reply.
     /// `losses`: what becomes of each request on it; of one that is not named this is `why`.
     pub fn handle_lease_lost(

@@ -54,7 +54,7 @@ pub(super) struct Admission {
     pub observed: Option<Refusal>,
 }
 
-/// What a request holds of limits whose client is gone before its reply. Dropped, others may take it.
+/// What a request holds of limits whose client has disconnected before its reply. Dropped, others may take it.
 #[derive(Debug)]
 pub struct HeldSlot(#[allow(dead_code, reason = "given back when dropped")] Box<Admission>);
 

@@ -31,7 +31,7 @@ impl Class {
 
 #[derive(Debug)]
 enum Content {
-    /// The whole reply, from respgate or before its turn: it goes when those before it are gone.
+    /// The whole reply, from respgate or before its turn: it goes once those before it have gone out.
     Arrived(Box<[u8]>),
     /// The reply is expected from the server.
     Waiting(Remote),

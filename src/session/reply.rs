@@ -430,7 +430,7 @@ pub(super) fn lose(
     Some(Completed { unopened, ..completed(&remote, !is_miss) })
 }
 
-/// The pinned connection is gone with everything on it. Returns whether the session must end,
+/// The pinned connection is lost with everything on it. Returns whether the session must end,
 /// because state of it was there that cannot be had again, and the requests that will get no reply.
 pub(super) fn lose_pinned(
     session: &mut Session,

@@ -133,7 +133,7 @@ fn permitted(
         let reads = !matches!(cause, Cause::Blocking) && !session.is_in_transaction();
         session.outage.note_wait(if reads { spec.miss.reply(request) } else { None });
     }
-    let remembers = ctx.policy.retries_noscript() || ctx.policy.guard().is_some();
+    let remembers = ctx.policy.retries_noscript() || ctx.policy.guards();
     if remembers && !step.presents_again() {
         script::note_script(spec, request, ctx);
     }

@@ -401,7 +401,7 @@ impl Roster {
         self.entries.borrow().values().map(Rc::clone).collect()
     }
 
-    /// A client is gone.
+    /// A client has disconnected.
     pub fn remove(&self, id: u64) {
         let entry = self.entries.borrow_mut().remove(id);
         debug_assert!(entry.is_some(), "a client is removed twice");

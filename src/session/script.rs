@@ -170,7 +170,7 @@ fn may_call(session: &Session, request: &Request<'_>, ctx: &Context<'_>) -> bool
 pub(super) fn note_script(spec: &Spec, request: &Request<'_>, ctx: &mut Context<'_>) {
     match spec.script {
         // A guarded one is known already.
-        Some(command::Script::Text { arg }) if ctx.policy.guard().is_none() => {
+        Some(command::Script::Text { arg }) if !ctx.policy.guards() => {
             if let Some(text) = request.arg(arg) {
                 ctx.scripts.remember(text);
             }

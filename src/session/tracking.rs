@@ -11,7 +11,7 @@ use crate::resp::number;
 
 /// The text before the number in a reply to CLIENT TRACKINGINFO.
 const REDIRECT: &[u8] = b"$8\r\nredirect\r\n:";
-/// Redis tracking.c `sendTrackingMessage`, when the other client is gone.
+/// Redis tracking.c `sendTrackingMessage`, when the other client has disconnected.
 const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n:";
 
 /// CLIENT TRACKING, as the server has confirmed it.

@@ -79,7 +79,7 @@ impl Watch {
         self.is_lost = false;
     }
 
-    /// The pinned connection is gone. What was watched there may change unseen from here on.
+    /// The pinned connection is lost. What was watched there may change unseen from here on.
     pub(super) const fn lose(&mut self) {
         self.is_lost |= self.is_on();
         (self.watched, self.keys) = (Watched::Nothing, 0);

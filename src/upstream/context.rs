@@ -410,6 +410,13 @@ impl UpstreamContext {
         self.epoch.set(self.epoch.get().wrapping_add(1));
     }
 
+    /// Waits until there was a connection: those that no request waits for would delay the first one.
+    pub(super) async fn connected_once(&self) {
+        while self.epoch.get() == 0 {
+            self.changed.notified().await;
+        }
+    }
+
     /// Whether the connection was made with the identity and password in force.
     pub(super) fn is_current(&self, link: &ServerConnection) -> bool {
         self.freshness(link) == Freshness::Current

@@ -23,6 +23,7 @@ use crate::traffic::{Server, own};
 /// time to time where they are refused: the server may have been busy, or its user may run scripts by now.
 pub(super) async fn keep(env: Rc<UpstreamContext>) {
     let mut inquiry = Inquiry::default();
+    env.connected_once().await;
     loop {
         let unknown = env.guarding.borrow().is_due();
         if let Turn::Wait(until) = inquiry.poll(unknown, clock::now()) {

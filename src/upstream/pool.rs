@@ -302,6 +302,7 @@ impl Pool {
     /// Keeps `min_idle` connections warm, checks idle ones and closes those idle for too long.
     pub(super) async fn keep(self: Rc<Self>) {
         let mut checks = Checks(Vec::new());
+        self.context.connected_once().await;
         loop {
             let may_dial = self.context.may_dial();
             let upkeep = self.core.borrow_mut().poll_upkeep(may_dial, checks.0.len(), clock::now());
