@@ -186,7 +186,7 @@ impl Auditor {
         }
     }
 
-    /// The client is gone: its event waits for room as a command does. Without room in time it is one of those
+    /// The client has disconnected: its event waits for room as a command does. Without room in time it is one of those
     /// that are counted as lost.
     pub(super) async fn await_room(&self, client: u64) {
         let settings = self.audit.settings();

@@ -68,7 +68,7 @@ impl<J> Certificates<J> {
         self.clients.insert(client, shown);
     }
 
-    /// A client is gone.
+    /// A client has disconnected.
     pub(super) fn remove(&mut self, client: u64) {
         let Some(shown) = self.clients.remove(&client) else { return };
         let key = shown.key();

@@ -49,7 +49,7 @@ impl<S: ClientStream> Future for ClientTask<S> {
     }
 }
 
-/// What is recorded of the client when it is gone.
+/// What is recorded of the client when it has disconnected.
 fn guard_of<S>(connection: &Connection<S>) -> DisconnectGuard {
     let Links { worker, entry, place, .. } = &connection.links;
     let (worker, entry, place) = (Rc::clone(worker), Rc::clone(entry), Rc::clone(place));

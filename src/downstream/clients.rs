@@ -24,7 +24,7 @@ impl Clients {
         Some(self.last_id.fetch_add(1, Relaxed) + 1)
     }
 
-    /// One that had entered is gone.
+    /// One that had entered has disconnected.
     pub(super) fn remove(&self) {
         let before = self.count.fetch_sub(1, Relaxed);
         debug_assert!(before > 0, "a client that is removed was added before");

@@ -88,7 +88,7 @@ impl<S: ClientStream> Connection<S> {
         connection
     }
 
-    /// Serves the client until it is gone; returns the reason.
+    /// Serves the client until it disconnects; returns the reason.
     pub(super) fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         let why = ready!(self.poll(cx));
         report_end(why, self.links.entry.id, self.account.bytes, self.conversation.output().len());

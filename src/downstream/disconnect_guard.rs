@@ -10,7 +10,7 @@ use super::worker::Worker;
 use crate::session::ClientEntry;
 use crate::telemetry::{ClientDisconnect, Label};
 
-/// A client that was accepted; dropped, it is gone, however its task ended.
+/// A client that was accepted; dropped, it has disconnected, however its task ended.
 pub(super) struct DisconnectGuard {
     pub worker: Rc<Worker>,
     pub entry: Rc<ClientEntry>,

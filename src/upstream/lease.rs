@@ -100,7 +100,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// When the connection is lost.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -131,7 +131,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// When the connection is lost.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,

@@ -38,7 +38,7 @@ impl Inner {
 struct Extras {
     /// What is known of requests besides their replies, while such things are wanted.
     remarks: Remarks,
-    /// What is kept for a client that is gone, each until its request is answered or lost.
+    /// What is kept for a client that has disconnected, each until its request is answered or lost.
     kept: Vec<(Ticket, Box<dyn Any>)>,
     /// The connection that waits until the client has read some.
     backpressure_waker: Option<Waker>,
@@ -356,7 +356,7 @@ impl Mailbox {
         self.left.set(true);
     }
 
-    /// Whether the client has closed its side, or is gone.
+    /// Whether the client has closed its side, or has disconnected.
     #[must_use]
     pub(crate) fn has_left(&self) -> bool {
         self.left.get() || self.is_closed()

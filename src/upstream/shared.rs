@@ -356,7 +356,7 @@ impl Inner {
         self.answer_openers(&Ok(facts.clone()));
     }
 
-    /// The connection is gone.
+    /// The connection is lost.
     pub(super) fn down(&mut self) {
         self.facts = None;
     }

@@ -301,7 +301,7 @@ impl PinnedLine {
         waits
     }
 
-    /// The connection is gone, or is given up. Returns what becomes of each request that is not answered, oldest
+    /// The connection is lost, or is given up. Returns what becomes of each request that is not answered, oldest
     /// first: of those that were sent whole this is `why`, the others were not executed.
     pub fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
         self.doubtful |= !self.is_quiet();

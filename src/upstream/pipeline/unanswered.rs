@@ -15,7 +15,7 @@ use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 
 impl<W> Pipeline<W> {
-    /// The connection is gone. What was not written, or may be executed twice, stays in line for the
+    /// The connection is lost. What was not written, or may be executed twice, stays in line for the
     /// next connection; everything else is reported lost, with what was asked, except what is the proxy's
     /// own. Returns how many of these were sent as often as they may be.
     pub fn handle_loss(
@@ -172,7 +172,7 @@ impl<W> Pipeline<W> {
         taken
     }
 
-    /// A connection is there again, on which nothing is written yet. Requests whose owner is gone are
+    /// A connection is there again, on which nothing is written yet. Requests whose owner has ended are
     /// forgotten; the others wait for their replies from now on. `waited` gets each one's wait, and what
     /// was asked.
     pub fn restart(
@@ -185,7 +185,7 @@ impl<W> Pipeline<W> {
         assert_eq!(self.written, 0, "only on a new connection");
         debug_assert!(!self.begun, "half a reply of another connection");
         // What is the proxy's own is about one connection alone; what comes first and completes another request
-        // is wanted although its owner is gone: that request was answered.
+        // is wanted although its owner has ended: that request was answered.
         let first = self.line.iter().position(|entry| !entry.own);
         let outstanding =
             first.filter(|first| self.line.get(*first).is_some_and(|it| it.companion));
@@ -356,7 +356,7 @@ impl<W> Pipeline<W> {
             .map(|(entry, loss)| (entry.owner, entry.ticket, loss))
     }
 
-    /// The connection of one session is gone, or is given up. Returns what becomes of each request that waits for
+    /// The connection of one session is lost, or is given up. Returns what becomes of each request that waits for
     /// an answer, oldest first: of those that were sent whole this is `why`, the others were not executed.
     pub(super) fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
         debug_assert!(self.pinned, "a shared connection has a successor");
