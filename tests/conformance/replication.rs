@@ -101,7 +101,7 @@ fn copy_that_is_read_slowly_is_whole() {
 #[test]
 fn copy_whose_reader_pauses_at_its_end_is_whole() {
     let server = FakeServer::start();
-    server.order("SYNC", Order::Say(Vec::new()), 1);
+    server.order("SYNC", Order::Instead(Vec::new()), 1);
     let (own, telemetry) = (free_port(), free_port());
     let configuration = format!(
         "[[listener]]\naddress = \"127.0.0.1:{own}\"\n[upstream]\naddress = \"127.0.0.1:{}\"\n\

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub enum Order {
     /// Send this instead.
-    Say(Vec<u8>),
+    Instead(Vec<u8>),
     /// Send this before, or behind, the proper answer.
     Before(Vec<u8>),
     Behind(Vec<u8>),
@@ -435,7 +435,7 @@ impl Service {
 impl Answer {
     fn apply(&mut self, order: &Order) {
         match order {
-            Order::Say(bytes) => self.bytes.clone_from(bytes),
+            Order::Instead(bytes) => self.bytes.clone_from(bytes),
             Order::Before(bytes) => self.bytes.splice(..0, bytes.iter().copied()).for_each(drop),
             Order::Behind(bytes) => self.bytes.extend_from_slice(bytes),
             Order::Gate(gate) => self.ready = Ready::Gate(gate),

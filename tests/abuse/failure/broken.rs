@@ -41,7 +41,7 @@ fn check(order: Order, first: &str) {
 
 #[test]
 fn nonsense() {
-    check(Order::Say(b"HTTP/1.1 400\r\n".to_vec()), UNKNOWN);
+    check(Order::Instead(b"HTTP/1.1 400\r\n".to_vec()), UNKNOWN);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn unexpected_push() {
 
 #[test]
 fn invalid_length() {
-    check(Order::Say(b"$-7\r\n".to_vec()), UNKNOWN);
+    check(Order::Instead(b"$-7\r\n".to_vec()), UNKNOWN);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn surplus_reply_on_a_connection_at_rest() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
-    server.order("BLPOP", Order::Say(b"*-1\r\n".to_vec()), 9);
+    server.order("BLPOP", Order::Instead(b"*-1\r\n".to_vec()), 9);
     assert_eq!(client.ask(&["BLPOP", "q", "0"]), b"*-1\r\n");
     let connection = server.connection_of("BLPOP");
     assert_eq!(client.ask(&["BLPOP", "q", "0"]), b"*-1\r\n");
@@ -122,7 +122,7 @@ fn acknowledgements_of_a_transaction_that_are_wrong_cost_its_client_at_most() {
         format!("*3\r\n{a}:1\r\n:2\r\n"),
     ] {
         let server = FakeServer::start();
-        server.order("EXEC", Order::Say(array.clone().into_bytes()), 1);
+        server.order("EXEC", Order::Instead(array.clone().into_bytes()), 1);
         let proxy = before(&server, "", "");
         let (mut client, mut other) = (proxy.client(), proxy.client());
         for (words, reply) in [

@@ -22,8 +22,8 @@ const MISPLACED: [&str; 3] = [
 fn primary_that_is_none_any_more_is_left() {
     for line in MISPLACED {
         let server = FakeServer::start();
-        server.order("SET k", Order::Say(format!("{line}\r\n").into_bytes()), 1);
-        server.order("PING", Order::Say(format!("{line}\r\n").into_bytes()), 1);
+        server.order("SET k", Order::Instead(format!("{line}\r\n").into_bytes()), 1);
+        server.order("PING", Order::Instead(format!("{line}\r\n").into_bytes()), 1);
         let proxy = before(&server, "", "");
         let mut client = proxy.client();
         server.demote();
@@ -47,7 +47,7 @@ fn pinned_connections_to_a_demoted_server_are_closed() {
     assert_eq!(two.ask_text(&["UNWATCH"]), "+OK");
     std::thread::sleep(Duration::from_millis(1100));
     server.demote();
-    server.order("SET k", Order::Say(format!("{}\r\n", MISPLACED[0]).into_bytes()), 1);
+    server.order("SET k", Order::Instead(format!("{}\r\n", MISPLACED[0]).into_bytes()), 1);
     assert_eq!(one.ask_text(&["SET", "k", "1"]), MISPLACED[0]);
     assert!(!server.is_closed(pinned), "it watches");
     assert_eq!(one.ask_text(&["UNWATCH"]), "+OK");
@@ -60,7 +60,7 @@ fn pinned_connections_to_a_demoted_server_are_closed() {
 fn loading_error_of_the_server_is_passed_on() {
     let server = FakeServer::start();
     let loading = b"-LOADING Redis is loading the dataset in memory\r\n".to_vec();
-    server.order("GET k", Order::Say(loading), 2);
+    server.order("GET k", Order::Instead(loading), 2);
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
     assert!(client.ask_text(&["GET", "k"]).starts_with("-LOADING "));
@@ -82,7 +82,7 @@ fn error_in_two_pieces_is_passed_on_and_counted() {
         }
         for cut in 1..error.len() {
             let key = format!("k:{pinned}:{cut}:");
-            server.order(&format!("GET {key}"), Order::Say(Vec::new()), 1);
+            server.order(&format!("GET {key}"), Order::Instead(Vec::new()), 1);
             client.send(&["GET", &key]);
             let connection = server.connection_of(&format!("GET {key}"));
             server.push_bytes(connection, &error.as_bytes()[..cut]);
@@ -98,7 +98,7 @@ fn error_in_two_pieces_is_passed_on_and_counted() {
 fn replica_that_stays_one_is_not_dialed_for_every_write() {
     let server = FakeServer::start();
     let readonly = b"-READONLY You can't write against a read only replica.\r\n".to_vec();
-    server.order("SET k", Order::Say(readonly), usize::MAX);
+    server.order("SET k", Order::Instead(readonly), usize::MAX);
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
     for _ in 0..300 {
@@ -130,10 +130,10 @@ fn transaction_finds_the_new_primary() {
         let old = server.connection_of("EXEC");
         server.demote();
         if queued {
-            server.order("SET k", Order::Say(refused.clone().into_bytes()), 1);
-            server.order("EXEC", Order::Say(ABORTED.to_owned().into_bytes()), 1);
+            server.order("SET k", Order::Instead(refused.clone().into_bytes()), 1);
+            server.order("EXEC", Order::Instead(ABORTED.to_owned().into_bytes()), 1);
         } else {
-            server.order("EXEC", Order::Say(within.clone().into_bytes()), 1);
+            server.order("EXEC", Order::Instead(within.clone().into_bytes()), 1);
         }
         let received = transact(&mut client, &["SET", "k", "1"]);
         if queued {
@@ -153,7 +153,7 @@ fn transaction_finds_the_new_primary() {
 fn error_returned_by_a_script_replaces_no_connection() {
     for line in MISPLACED {
         let server = FakeServer::start();
-        server.order("EVAL", Order::Say(format!("{line}\r\n").into_bytes()), usize::MAX);
+        server.order("EVAL", Order::Instead(format!("{line}\r\n").into_bytes()), usize::MAX);
         let proxy = before(&server, "", "");
         let (mut client, mut other) = (proxy.client(), proxy.client());
         assert_eq!(other.ask_text(&["WATCH", "k"]), "+OK");

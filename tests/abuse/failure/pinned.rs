@@ -207,7 +207,7 @@ fn connection_on_which_exec_failed_is_not_used_again() {
     let proxy = before(&server, "", "");
     for (error, goes) in [("-ERR not now", true), ("-EXECABORT not so", false)] {
         let mut client = client_that_transacts(&proxy);
-        server.order("EXEC", Order::Say(format!("{error}\r\n").into_bytes()), 1);
+        server.order("EXEC", Order::Instead(format!("{error}\r\n").into_bytes()), 1);
         assert_eq!(transact(&mut client, true), error);
         let connection = server.connection_of("EXEC");
         assert_eq!(client.ask_text(&["SET", "k", "1"]), "+OK");

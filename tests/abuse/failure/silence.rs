@@ -79,7 +79,7 @@ fn reply_that_has_begun_is_awaited() {
     let server = FakeServer::start();
     let proxy = before(&server, "command_timeout = \"1s\"", "");
     let mut client = proxy.client();
-    server.order("GET begun", Order::Say(b"$6\r\nabc".to_vec()), 1);
+    server.order("GET begun", Order::Instead(b"$6\r\nabc".to_vec()), 1);
     server.order("GET second", Order::Gate("second"), 1);
     client.send(&["GET", "begun"]);
     let connection = server.connection_of("GET begun");

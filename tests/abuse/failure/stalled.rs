@@ -224,7 +224,7 @@ fn names_of_clients_do_not_wait_for_a_script() {
 #[test]
 fn replies_that_never_end_delay_no_write_of_others() {
     let server = FakeServer::start();
-    server.order("GET endless", Order::Say(b"*2147483647\r\n".to_vec()), usize::MAX);
+    server.order("GET endless", Order::Instead(b"*2147483647\r\n".to_vec()), usize::MAX);
     let proxy = before(&server, "", "");
     let mut other = proxy.client();
     let mut readers = Vec::new();

@@ -138,7 +138,7 @@ impl Scene {
             }
             let (gate, connection) = self.close_gate(&mut two);
             let begin = if transaction { "EXEC".to_owned() } else { format!("SET {bad}") };
-            self.server.order(&begin, Order::Say(given.as_bytes().to_vec()), 1);
+            self.server.order(&begin, Order::Instead(given.as_bytes().to_vec()), 1);
             one.send(&asked);
             two.send(&["SET", &good, "1"]);
             let at = |key: &str| self.server.connection_within(&format!("SET {key} "), IN_LINE);
@@ -238,7 +238,7 @@ fn replies_on_a_pinned_connection() {
     for (number, (version, given, legal)) in cases().enumerate() {
         let key = format!("q{number}");
         let mut one = scene.client(version);
-        scene.server.order(&format!("BLPOP {key}"), Order::Say(given.as_bytes().to_vec()), 1);
+        scene.server.order(&format!("BLPOP {key}"), Order::Instead(given.as_bytes().to_vec()), 1);
         one.send(&["BLPOP", &key, "0"]);
         let connection = scene.server.connection_of(&format!("BLPOP {key}"));
         if legal {
@@ -253,7 +253,7 @@ fn replies_on_a_pinned_connection() {
         }
         drop(one);
         let (mut two, other) = (scene.client(version), format!("r{number}"));
-        scene.server.order(&format!("BLPOP {other}"), Order::Say(b"*-1\r\n".to_vec()), 1);
+        scene.server.order(&format!("BLPOP {other}"), Order::Instead(b"*-1\r\n".to_vec()), 1);
         assert_eq!(two.ask(&["BLPOP", &other, "0"]), b"*-1\r\n", "{given:?}");
     }
 }

@@ -234,8 +234,8 @@ pub fn unguardable(moved: &Moved) {
         (list("KEYS"), "$7\r\nescaped\r\n", "escape"),
     ] {
         let server = FakeServer::start();
-        server.order("EVAL local t={} for k,v", Order::Say(question), usize::MAX);
-        server.order("EVAL local redis,", Order::Say(canary.into()), usize::MAX);
+        server.order("EVAL local t={} for k,v", Order::Instead(question), usize::MAX);
+        server.order("EVAL local redis,", Order::Instead(canary.into()), usize::MAX);
         let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
         let text = format!(
             "{}\n[upstream]\naddress = \"localhost:{}\"\ninsecure_plaintext = true\n\
@@ -266,7 +266,7 @@ fn before(server: &FakeServer, sections: &str) -> Proxy {
 pub fn misbehaving_server(moved: &Moved) {
     let server = FakeServer::start();
     let command = b"*2\r\n*6\r\n$3\r\nget\r\n:7\r\n*0\r\n:1\r\n:1\r\n:1\r\n*6\r\n$5\r\nodd.x\r\n:2\r\n*0\r\n:1\r\n:1\r\n:1\r\n";
-    server.order("COMMAND", Order::Say(command.to_vec()), usize::MAX);
+    server.order("COMMAND", Order::Instead(command.to_vec()), usize::MAX);
     let proxy = before(&server, "outage_wait = \"60s\"\n[upstream.retry]\nmax_retries = 1");
     moved.until(
         &proxy,
@@ -377,7 +377,7 @@ pub fn failover(moved: &Moved) {
     // A connection that has begun just now is taken for one to the new primary.
     moved.repeat(&proxy, "upstream_disconnects_total{reason=\"failover\"}", || {
         server.demote();
-        server.order("SET k", Order::Say(readonly.to_vec()), 1);
+        server.order("SET k", Order::Instead(readonly.to_vec()), 1);
         let mut client = proxy.client();
         client.send(&["SET", "k", "v"]);
         client.next(PATIENCE);

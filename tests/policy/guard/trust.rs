@@ -52,7 +52,7 @@ fn scripts_are_refused_where_they_cannot_be_guarded() {
     ] {
         let fake = FakeServer::start();
         for (line, reply) in answers {
-            fake.order(line, Order::Say(reply), usize::MAX);
+            fake.order(line, Order::Instead(reply), usize::MAX);
         }
         let begin = now();
         let proxy = before(&fake);
@@ -75,6 +75,26 @@ fn scripts_are_refused_where_they_cannot_be_guarded() {
         let times = fake.count(question) as u64;
         assert!(times <= 1 + begin.elapsed().as_secs() / 5, "the server is asked {times} times");
     }
+}
+
+/// The handshakes of other connections would delay the first reply after a start.
+#[test]
+fn connections_that_no_request_waits_for_are_made_after_the_first() {
+    let fake = FakeServer::start();
+    fake.be_mute(true);
+    let (proxy, dialed) = std::thread::scope(|scope| {
+        let dialed = scope.spawn(|| {
+            wait_until("the server is dialed", || fake.accepted() > 0);
+            std::thread::sleep(Duration::from_millis(200));
+            let dialed = fake.accepted();
+            fake.be_mute(false);
+            dialed
+        });
+        (before(&fake), dialed.join().unwrap())
+    });
+    assert_eq!(dialed, 1, "another one is made at the same time");
+    assert_eq!(proxy.client().ask(&["PING"]), b"+PONG\r\n");
+    wait_until("the server's Lua is examined", || fake.count(QUESTION) > 0);
 }
 
 /// No answer of a server to the guard's question lets a script run; everything else runs.
@@ -103,7 +123,7 @@ fn no_answer_to_the_question_lets_a_script_through() {
     let all = answers.map(<[u8]>::to_vec).into_iter().map(|answer| {
         std::thread::spawn(move || {
             let fake = FakeServer::start();
-            fake.order(QUESTION, Order::Say(answer.clone()), usize::MAX);
+            fake.order(QUESTION, Order::Instead(answer.clone()), usize::MAX);
             let proxy = before(&fake);
             let (mut client, mut other) = (proxy.client(), proxy.client());
             client.send(&["EVAL", "return 1", "0"]);
@@ -133,13 +153,13 @@ fn no_answer_to_the_question_lets_a_script_through() {
 /// end they run.
 #[test]
 fn server_that_is_busy_or_slow_is_asked_again() {
-    let busy = || Order::Say(b"-BUSY Redis is busy running a script.\r\n".to_vec());
-    let no = || Order::Say(b"-NOPERM no\r\n".to_vec());
-    let wrong = || Order::Say(b"?\r\n".to_vec());
+    let busy = || Order::Instead(b"-BUSY Redis is busy running a script.\r\n".to_vec());
+    let no = || Order::Instead(b"-NOPERM no\r\n".to_vec());
+    let wrong = || Order::Instead(b"?\r\n".to_vec());
     let cases = [
         (vec![(busy(), 2)], false),
         (vec![(busy(), usize::MAX)], true),
-        (vec![(Order::Say(b"-LOADING x\r\n".to_vec()), 1)], false),
+        (vec![(Order::Instead(b"-LOADING x\r\n".to_vec()), 1)], false),
         (vec![(no(), usize::MAX)], true),
         (vec![(Order::Never, 1)], false),
         (vec![(Order::Close(2), 2), (Order::Reset, 1), (wrong(), 1)], false),
@@ -153,10 +173,10 @@ fn server_that_is_busy_or_slow_is_asked_again() {
             // More than one connection may ask.
             let (kept, error) =
                 (b"$4\r\nkept\r\n".to_vec(), b"-ERR Error compiling script\r\n".to_vec());
-            fake.order("*return 'kept'", Order::Say(kept), usize::MAX);
-            fake.order("*return 0 end", Order::Say(error), usize::MAX);
+            fake.order("*return 'kept'", Order::Instead(kept), usize::MAX);
+            fake.order("*return 0 end", Order::Instead(error), usize::MAX);
             if !refuses {
-                fake.order(QUESTION, Order::Say(list(&GOOD)), usize::MAX);
+                fake.order(QUESTION, Order::Instead(list(&GOOD)), usize::MAX);
             }
             let proxy = before(&fake);
             let mut client = proxy.client();
@@ -166,7 +186,7 @@ fn server_that_is_busy_or_slow_is_asked_again() {
             if refuses {
                 // The server refuses until the client has seen it.
                 fake.withdraw(QUESTION);
-                fake.order(QUESTION, Order::Say(list(&GOOD)), usize::MAX);
+                fake.order(QUESTION, Order::Instead(list(&GOOD)), usize::MAX);
             }
             wait_until("scripts run", || client.ask(&["EVAL", "return 1", "0"]) == b"+OK\r\n");
             let log = proxy.log();
