@@ -7,7 +7,7 @@ use std::process::Command;
 
 use support::client::Target;
 use support::proxy::{self, OPEN_POLICY, Proxy};
-use support::real_server::{Brand, Server, free_port};
+use support::real_server::{Brand, Server, free_port, wait_until};
 
 /// Exit code and everything that was printed.
 fn respgate(directory: &Path, arguments: &[&str]) -> (i32, String) {
@@ -121,9 +121,10 @@ fn step_that_fails_names_cause_and_fix() {
 fn start_line_names_listeners_and_server() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::with_policy(&server, "+@all -@dangerous ~app1:*", "");
+    let is_start = |line: &&str| line.ends_with("serving") || line.contains(" serving ");
+    wait_until("the start is logged", || proxy.log().lines().any(|line| is_start(&line)));
     let log = proxy.log();
-    let line = log.lines().find(|line| line.ends_with("serving") || line.contains(" serving "));
-    let line = line.unwrap_or_else(|| panic!("no start line: {log}"));
+    let line = log.lines().find(is_start).unwrap();
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
     let Target::Tcp(port) = proxy.target() else { panic!("a port") };
     let listen = format!("listen=127.0.0.1:{port}");

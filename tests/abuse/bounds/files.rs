@@ -21,7 +21,7 @@ fn telemetry(proxy: &Proxy, path: &str) -> String {
 fn open_files_are_left_for_the_server_and_telemetry_when_clients_take_all_they_can() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::with_open_files(&server, 300, "[upstream.pool]\nmax_connections = 20");
-    assert!(proxy.log().contains("CLI-E009"), "{}", proxy.log());
+    proxy.await_log(&["CLI-E009"]);
     let mut served = proxy.client();
     assert_eq!(served.ask(&["SET", "k", "v"]), b"+OK\r\n");
     let mut idle: Vec<Client> = Vec::new();
