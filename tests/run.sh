@@ -68,15 +68,17 @@ finish() {
 }
 
 # Two lanes beside each other: the tests of operators and of faults mostly wait for files, servers and deadlines, those of
-# all other targets compute. What misbehaves on purpose has the machine for itself once the others have ended.
+# all other targets compute. What misbehaves on purpose has the machine for itself once the others have ended. Before them
+# all that was compiled goes to the disk, which would be slow while tests measure time.
 rust_tests() {
   local file name others=(--lib --bins) status=0
+  sync
   for file in tests/*/main.rs tests/*.rs; do
     name=$(basename "${file%/main.rs}" .rs)
     [[ $name == operation || $name == abuse ]] || others+=(--test "$name")
   done
   {
-    cargo_test $((processors * 2)) --test operation
+    cargo_test $(((processors * 3 + 1) / 2)) --test operation
     status=$?
     cargo_test $(((processors * 3 + 1) / 2)) --test abuse && ((status == 0))
   } > "$logs/lane" 2>&1 &

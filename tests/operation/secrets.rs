@@ -172,7 +172,14 @@ fn configuration_from_a_pipe_is_read_or_given_up() {
 #[test]
 fn reload_that_reads_a_pipe_holds_nothing_up() {
     let server = Server::mutual_tls(Brand::Redis);
-    let mut proxy = Proxy::before(&server, "[drain]\nquiet = \"50ms\"\n");
+    // The disk of the machine may be slow once; an exit that waits for the pipe takes three seconds each time.
+    let is_prompt = |_| exit_beside_a_pipe(&server) < Duration::from_millis(2500);
+    assert!((0..3).any(is_prompt), "each exit waits for the file");
+}
+
+/// How long the process takes to exit while a reload reads a pipe without a writer.
+fn exit_beside_a_pipe(server: &Server) -> Duration {
+    let mut proxy = Proxy::before(server, "[drain]\nquiet = \"50ms\"\n");
     let mut client = proxy.client();
     let file = proxy.configuration_file();
     std::fs::remove_file(&file).unwrap();
@@ -185,7 +192,7 @@ fn reload_that_reads_a_pipe_holds_nothing_up() {
     proxy.hang_up();
     let begin = respgate::internals::base::clock::now();
     assert!(proxy.terminate().success());
-    assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
+    begin.elapsed()
 }
 
 /// Each file is reported once, with what repairs it, and again only when it has changed.
