@@ -190,10 +190,13 @@ fn script_of(
     let known = known.map(|(script, guarded)| (script, Some(guarded)));
     match (what, &ctx.request_scratch.scratch.guarded) {
         (_, Shaped::Called { .. } | Shaped::Text { loads: false, .. }) => known,
-        (command::Script::Digest, _) if ctx.policy.retries_noscript() => known.or_else(|| {
+        (command::Script::Digest, _) if !ctx.policy.retries_noscript() => None,
+        // Where scripts are guarded none is sent again without what goes before it.
+        (command::Script::Digest, _) if ctx.policy.guards() => known,
+        (command::Script::Digest, _) => {
             let script = ctx.scripts.find(Sha1::parse(request.arg(1)?)?)?;
             Some((script, None))
-        }),
+        }
         _ => None,
     }
 }

@@ -9,6 +9,7 @@
 //! share what is known.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,7 +51,6 @@ struct Entry {
 }
 
 /// A script that a client has sent.
-#[derive(Debug)]
 pub(super) struct Script {
     /// Another one for the same text that was given up and sent again.
     id: u64,
@@ -125,6 +125,16 @@ impl SeenScripts {
         debug_assert!(self.0.len() <= limits::SEEN_SCRIPTS_MAX, "too many are remembered");
         let same = |seen: &&SeenScript| seen.id == new.id;
         debug_assert_eq!(self.0.iter().filter(same).count(), 1, "a script is remembered twice");
+    }
+}
+
+/// Shows no byte of the text, which may hold a secret.
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script")
+            .field("id", &self.id)
+            .field("sha", &self.sha)
+            .finish_non_exhaustive()
     }
 }
 
